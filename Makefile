@@ -1,0 +1,57 @@
+# The two commands: make demo, make test. Everything they need is set up first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/eval
+SOURCE ?=
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup models demo test check bench accuracy scenes lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/.installed: requirements/dev.txt setup.cfg pyproject.toml
+	@echo "setup: Python environment in $(VENV) (a few minutes the first time)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.installed  ## install the locked packages into .venv
+
+models: setup  ## fetch, check and convert the models
+	$(BIN)/python -m trt_engines acquire
+	$(BIN)/python -m trt_engines convert
+
+demo: models  ## visitors in a scene become sealed records that arrive (SOURCE=clip.mp4 for your own)
+	$(BIN)/python -m hil.demo $(if $(SOURCE),--source $(SOURCE))
+
+test: models  ## all tests
+	$(BIN)/python -m pytest
+
+check: setup  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: models  ## time and memory of every stage → build/reports/bench.json
+	$(BIN)/python -m hil.bench
+
+accuracy: models  ## accuracy on labelled pictures: make accuracy DATA=dir → build/reports/accuracy.json
+	$(BIN)/python -m hil.accuracy --data $(DATA)
+
+scenes: models  ## counting and tracking on the standard scenes → build/reports/scenes.json
+	$(BIN)/python -m hil.scenes evaluate
+
+lock:  ## write requirements/*.txt again from setup.cfg
+	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
+	for extra in cpu jetson pi dev; do \
+	  build/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	    --no-emit-index-url --custom-compile-command "make lock" \
+	    --extra $$extra setup.cfg requirements/build.in -o requirements/$$extra.txt || exit 1; done
+
+clean:  ## remove everything that was built here
+	rm -rf $(VENV) build *.egg-info

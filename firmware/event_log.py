@@ -1,0 +1,68 @@
+"""The only way for the firmware to write a log line.
+
+An event has a fixed name and fields from a list; a value is a scalar. There is no place for a
+box, an attribute, a track number, a key or a vendor's exception text, so none can slip in.
+Lines are JSON on standard error, which the journal (held in RAM on a device) collects.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TextIO
+
+EVENTS: dict[str, frozenset[str]] = {
+    # supervisor
+    "sensor_started": frozenset({"version", "device", "mode"}),
+    "sensor_stopped": frozenset({"reason", "waiting"}),
+    "process_started": frozenset({"process", "pid", "attempt"}),
+    "process_ended": frozenset({"process", "exit_code", "restart_in_ms"}),
+    "process_failed": frozenset({"process", "error", "exit_code"}),
+    "outbox_dropped": frozenset({"dropped_total", "waiting"}),
+    "numbers_reserved": frozenset({"first", "count"}),
+    "clock_jumped": frozenset({"by_s"}),
+    "clock_synchronised": frozenset({"synchronised"}),
+    "settings_applied": frozenset({"version", "changed"}),
+    "settings_rejected": frozenset({"version", "key"}),
+    "guarantee": frozenset({"name", "holds"}),
+    # vision
+    "camera_opened": frozenset({"width", "height", "frames_per_s"}),
+    "camera_lost": frozenset({"attempt", "retry_in_ms"}),
+    "camera_ended": frozenset({"frames"}),
+    "vision_ready": frozenset({"model_set", "start_ms"}),
+    "wipe_failed": frozenset({"error"}),
+    # uplink
+    "hub_connected": frozenset({"attempt"}),
+    "hub_lost": frozenset({"error", "retry_in_ms"}),
+    "hub_refused": frozenset({"error", "retry_in_ms"}),
+    "hub_stalled": frozenset({"silent_s"}),
+    "registered": frozenset({"attempt"}),
+    "registration_failed": frozenset({"error", "status", "retry_in_ms"}),
+    "certificate_expires": frozenset({"days"}),
+    "certificate_rotated": frozenset(),
+    "method_called": frozenset({"method", "status"}),
+    "identify": frozenset({"seconds"}),
+}
+"""Event name → the fields that it may carry."""
+
+_MAX_TEXT = 80
+
+
+def log(event: str, *, stream: TextIO | None = None, **fields: int | str | bool) -> None:
+    """Write one event.
+
+    Raises:
+        ValueError: the event or a field is not on the list, or a value is no scalar. This is a
+            programming error; it is raised before anything is written.
+    """
+    allowed = EVENTS.get(event)
+    if allowed is None:
+        raise ValueError(f"unknown event {event!r}")
+    for name, value in fields.items():
+        if name not in allowed:
+            raise ValueError(f"event {event!r} has no field {name!r}")
+        if not isinstance(value, (int, str)) or (isinstance(value, str) and len(value) > _MAX_TEXT):
+            raise ValueError(f"field {name!r} of {event!r} must be a short scalar")
+    line = json.dumps({"at": round(time.time()), "event": event, **fields})
+    print(line, file=stream or sys.stderr, flush=True)

@@ -1,0 +1,97 @@
+"""The anonymous record of one interaction: all that ever leaves the device about a visitor.
+
+The Structs below are the schema; `json_schema()` publishes it (docs/record.schema.json is made
+from it and a test holds the two together). Every field is an integer or an enumerated word:
+nothing in a record can carry a picture, a face vector or a free text.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+Confidence = Literal["none", "low", "medium", "high"]
+"""Confidence class of a vote; `none` goes with the value `unknown` and with nothing else."""
+
+
+class Gender(str, Enum):
+    UNKNOWN = "unknown"
+    FEMALE = "female"
+    MALE = "male"
+
+
+class AgeCategory(str, Enum):
+    """Age in years, both ends included. A visitor under 16 is `child`, with no finer value."""
+
+    UNKNOWN = "unknown"
+    CHILD = "child"
+    A16_24 = "16-24"
+    A25_34 = "25-34"
+    A35_44 = "35-44"
+    A45_54 = "45-54"
+    A55_64 = "55-64"
+    A65_PLUS = "65+"
+
+
+class Expression(str, Enum):
+    UNKNOWN = "unknown"
+    ANGRY = "angry"
+    DISGUST = "disgust"
+    FEAR = "fear"
+    HAPPY = "happy"
+    NEUTRAL = "neutral"
+    SAD = "sad"
+    SURPRISE = "surprise"
+
+
+Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000, multiple_of=100)]
+
+
+class GenderEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    value: Gender = Gender.UNKNOWN
+    confidence: Confidence = "none"
+
+
+class AgeEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    category: AgeCategory = AgeCategory.UNKNOWN
+    confidence: Confidence = "none"
+
+
+class ExpressionEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`shares` gives the percentage of the votes for each class that had any, summing to 100."""
+
+    dominant: Expression = Expression.UNKNOWN
+    shares: dict[Expression, Percent] = {}
+    confidence: Confidence = "none"
+
+
+class Interaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One visitor's stay in view. Its number and its device stand in the envelope's header.
+
+    Attributes:
+        start_utc_s: when the visitor came, Unix seconds, rounded to `[privacy] time_rounding_s`.
+        clock_synchronised: whether the device trusted its clock then.
+        dwell_ms: time in view, in steps of 100 ms.
+        attention_ms: part of it during which the face was turned to the sensor, same steps.
+        model_set: 8 hexadecimal digits that name the models that made the estimates.
+    """
+
+    schema: Annotated[int, msgspec.Meta(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+    start_utc_s: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+    clock_synchronised: bool = True
+    dwell_ms: Milliseconds
+    attention_ms: Milliseconds = 0
+    gender: GenderEstimate = GenderEstimate()
+    age: AgeEstimate = AgeEstimate()
+    expression: ExpressionEstimate = ExpressionEstimate()
+    model_set: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")] = "00000000"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of an opened record."""
+    return msgspec.json.schema(Interaction)

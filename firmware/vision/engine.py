@@ -1,0 +1,35 @@
+"""What vision needs of an inference engine; `firmware/drivers/*_engine.py` implement it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Engine(Protocol):
+    """One network with fixed shapes over buffers that vision owns and wipes.
+
+    Attributes:
+        name: the model's name, as in its manifest (`detector`, `age`, `gender`, `expression`).
+        input: f32, the engine's whole input batch (B, C, H, W); written in place before `run`.
+        outputs: f32 arrays in the order of the manifest, overwritten by every `run`.
+    """
+
+    name: str
+    input: NDArray[np.float32]
+    outputs: tuple[NDArray[np.float32], ...]
+
+    def run(self) -> None:
+        """Infer from `input` into `outputs`.
+
+        Raises:
+            EngineError: the vendor's runtime failed; vision is then replaced.
+        """
+
+    def scrub(self) -> None:
+        """Zero `input`, run once so that activations hold zeros' results, zero `outputs`."""
+
+    def close(self) -> None:
+        """Release the vendor's objects. Idempotent."""

@@ -1,0 +1,61 @@
+"""Frames and where they come from."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Frame:
+    """One picture, in a preallocated buffer for one turn of the loop.
+
+    Attributes:
+        pixels: u8 (H, W, 3), BGR, owned by vision's buffer registry.
+        captured_at_ns: monotonic clock, nanoseconds.
+        index: counts frames since the source was opened.
+    """
+
+    __slots__ = ("captured_at_ns", "index", "pixels")
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self.pixels = pixels
+        self.captured_at_ns = 0
+        self.index = -1
+
+    def __repr__(self) -> str:
+        return f"Frame(shape={self.pixels.shape}, index={self.index})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Frame never leaves its process")
+
+
+class FrameSource(Protocol):
+    """A camera, a clip or a rendered scene.
+
+    Attributes:
+        width_px, height_px: size of every frame it gives.
+        frames_per_s: nominal rate.
+    """
+
+    width_px: int
+    height_px: int
+    frames_per_s: float
+
+    def read(self, frame: Frame) -> bool:
+        """Fill `frame.pixels` in place and set its time and index.
+
+        Returns: False when a clip has come to its end (a camera never ends).
+
+        Raises:
+            CameraError: the source is lost or gave a frame of another size or format; the
+                worker closes it and opens it again with backoff.
+        """
+
+    def release(self) -> None:
+        """Free the decoder and every buffer the vendor's library holds, and stay able to
+        `read` on from the next frame. Part of a wipe."""
+
+    def close(self) -> None:
+        """Release for good. Idempotent."""
