@@ -62,7 +62,7 @@ def log(event: str, *, stream: TextIO | None = None, **fields: int | str | bool)
     for name, value in fields.items():
         if name not in allowed:
             raise ValueError(f"event {event!r} has no field {name!r}")
-        if not isinstance(value, (int, str)) or (isinstance(value, str) and len(value) > _MAX_TEXT):
+        if type(value) not in (int, bool, str) or len(str(value)) > _MAX_TEXT:
             raise ValueError(f"field {name!r} of {event!r} must be a short scalar")
     line = json.dumps({"at": round(time.time()), "event": event, **fields})
     print(line, file=stream or sys.stderr, flush=True)
