@@ -8,7 +8,7 @@ nothing in a record can carry a picture, a face vector or a free text.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -90,6 +90,10 @@ class Interaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     age: AgeEstimate = AgeEstimate()
     expression: ExpressionEstimate = ExpressionEstimate()
     model_set: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")] = "00000000"
+
+
+HealthBody: TypeAlias = dict[str, int | str | bool | list[str] | dict[str, int] | None]
+"""The device about itself (firmware/health.py): flat, and no place for a float or a picture."""
 
 
 def json_schema() -> dict[str, Any]:
