@@ -14,7 +14,6 @@ import msgspec
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from firmware.envelope import (
     KEY_ID_BYTES,
@@ -63,8 +62,8 @@ _health = msgspec.json.Decoder(HealthBody)
 class Signer(Protocol):
     """The device's identity key, or whatever keeps it."""
 
-    def sign(self, message: bytes) -> bytes:
-        """ECDSA over P-256 with SHA-256 of `message`, DER-encoded."""
+    def sign(self, data: bytes, /) -> bytes:
+        """ECDSA over P-256 with SHA-256 of `data` → r ‖ s, 64 bytes (IEEE P1363)."""
 
 
 class PublicKeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="flow-recipient"):
@@ -163,15 +162,13 @@ def sign(envelope: bytes, signer: Signer) -> bytes:
         SealError: these are no envelope's bytes, or the signer gave no P-256 signature.
     """
     split(envelope)
-    try:
-        r, s = decode_dss_signature(signer.sign(envelope))
-        half = SIGNATURE_BYTES // 2
-        return envelope + r.to_bytes(half, "big") + s.to_bytes(half, "big")
-    except (ValueError, OverflowError) as error:
+    signature = signer.sign(envelope)
+    if len(signature) != SIGNATURE_BYTES:
         raise SealError(
             "the identity key gave no ECDSA P-256 signature",
             remedy="check the device key: it must be a P-256 key",
-        ) from error
+        )
+    return envelope + signature
 
 
 def _seal(
