@@ -18,13 +18,24 @@ EVENTS: dict[str, frozenset[str]] = {
     "sensor_stopped": frozenset({"reason", "waiting"}),
     "process_started": frozenset({"process", "pid", "attempt"}),
     "process_ended": frozenset({"process", "exit_code", "restart_in_ms"}),
-    "process_failed": frozenset({"process", "error", "exit_code"}),
+    "process_failed": frozenset({"process", "error"}),
     "outbox_dropped": frozenset({"dropped_total", "waiting"}),
     "numbers_reserved": frozenset({"first", "count"}),
     "clock_jumped": frozenset({"by_s"}),
     "clock_synchronised": frozenset({"synchronised"}),
     "settings_applied": frozenset({"version", "changed"}),
-    "settings_rejected": frozenset({"version", "key"}),
+    "settings_rejected": frozenset({"version"}),
+    "status": frozenset(
+        {
+            "frames",
+            "frames_per_s_x10",
+            "visitors_now",
+            "waiting",
+            "delivered",
+            "dropped",
+            "connected",
+        }
+    ),
     "guarantee": frozenset({"name", "holds"}),
     # vision
     "camera_opened": frozenset({"width", "height", "frames_per_s"}),

@@ -6,6 +6,7 @@ The twin may change the keys in `TWIN_KEYS` and no others: never privacy, policy
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,8 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+_DEVICE_ID = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}")
 
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=86_400.0)]
@@ -97,6 +100,8 @@ class Sealing(_Section, frozen=True):
 class Identity(_Section, frozen=True):
     directory: str = "/var/lib/flow-sensor"
     """Identity partition: device key, certificate, number block, cached hub."""
+    device: str = ""
+    """Device id = registration id = certificate CN; empty: what `<directory>/device` says."""
 
 
 class Hub(_Section, frozen=True):
@@ -202,6 +207,44 @@ def check(tree: dict[str, Any]) -> Settings:
     return settings
 
 
+def device_id(identity: Identity) -> str:
+    """The id under which the cloud knows this device (1 to 64 characters).
+
+    Raises:
+        ConfigError: neither the settings nor the identity partition name a usable one.
+    """
+    file = Path(identity.directory) / "device"
+    try:
+        name = identity.device or file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"no device id: {file} cannot be read ({type(error).__name__})",
+            remedy="provision the device with flow-provision, or set [identity] device",
+        ) from error
+    if not _DEVICE_ID.fullmatch(name):
+        raise ConfigError(
+            f"device id {name[:70]!r} cannot be used",
+            remedy="take 1 to 64 of the characters a-z 0-9 . _ : -, beginning with a letter "
+            "or a digit",
+        )
+    return name
+
+
+def recipient_key(sealing: Sealing) -> bytes:
+    """The public key that records are sealed to, as `flow-sensor keygen` wrote it.
+
+    Raises:
+        ConfigError: the settings name no readable file. Vision checks what is in it.
+    """
+    try:
+        return Path(sealing.recipient).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"[sealing] recipient {sealing.recipient!r} cannot be read ({type(error).__name__})",
+            remedy="make a key pair with `flow-sensor keygen` and name its public key there",
+        ) from error
+
+
 def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
     """Settings after a twin's desired patch such as `{"detection": {"score": 0.6}}`.
 
@@ -211,13 +254,13 @@ def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
     """
     tree: dict[str, Any] = msgspec.to_builtins(settings)
     for section, values in patch.items():
-        keys = values if isinstance(values, dict) else {"": None}
-        for key in keys:
-            if f"{section}.{key}" not in TWIN_KEYS:
-                raise ConfigError(
-                    f"twin: {section}.{key} cannot be changed from afar".replace(". ", " "),
-                    remedy=f"change one of {', '.join(sorted(TWIN_KEYS))}, or the settings file",
-                )
+        keys = [f"{section}.{key}" for key in values] if isinstance(values, dict) else []
+        refused = [key for key in keys or [section] if key not in TWIN_KEYS]
+        if refused:
+            raise ConfigError(
+                f"twin: {refused[0][:80]} cannot be changed from afar",
+                remedy=f"change one of {', '.join(sorted(TWIN_KEYS))}, or the settings file",
+            )
         tree[section] = {**tree[section], **values}
     return check(tree)
 

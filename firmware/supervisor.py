@@ -1,0 +1,340 @@
+"""The keeper: starts vision and uplink, keeps numbers, outbox, health and settings.
+
+It never sees a frame or a plain record. One loop over two channels: what happens is a message
+from a child, the end of a child, a signal, or time passing.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from enum import Enum, auto
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from firmware import __version__, clock, messages, settings
+from firmware.errors import ConfigError, PrivacyError, SensorError, UplinkError
+from firmware.event_log import log
+from firmware.health import Health
+from firmware.numbering import NumberFile, Numbers
+from firmware.outbox import Outbox
+from firmware.record import SCHEMA_VERSION
+from firmware.settings import Settings
+from firmware.ward import Ward
+
+TICK_S = 0.2
+CLOSE_S = 15.0
+"""Time that vision has to seal what is open when the sensor is stopped."""
+DRAIN_S = 30.0
+"""Time that the uplink then has to deliver what waits."""
+STATUS_S = 2.0
+
+
+class Phase(Enum):
+    """The orderly stop: each phase ends when its work is done or its time is over."""
+
+    RUNNING = auto()
+    CLOSING = auto()  # vision seals the interactions that are open
+    DRAINING = auto()  # the uplink delivers the outbox
+    LEAVING = auto()  # the uplink says goodbye
+    DONE = auto()
+
+
+class Supervisor:
+    """The three processes' composition.
+
+    Args:
+        current: checked settings.
+        device: the device's id (registration id and certificate CN).
+        recipient_key: public key that records are sealed to.
+        progress: also log a `status` event every two seconds.
+    """
+
+    def __init__(
+        self, current: Settings, *, device: str, recipient_key: bytes, progress: bool = False
+    ) -> None:
+        self.settings = current
+        self.device = device
+        self.recipient_key = recipient_key
+        self.progress = progress
+        self.outbox = Outbox(current.outbox.capacity)
+        self.numbers = Numbers(NumberFile(Path(current.identity.directory) / "numbers"))
+        self.health = Health()
+        self.vision = Ward("vision")
+        self.uplink = Ward("uplink")
+        self.wards = (self.vision, self.uplink)
+        self.phase = Phase.RUNNING
+        self.verdict: SensorError | None = None
+        self._stop_reason = ""
+        self._phase_ends_at = 0.0
+        self._contact = False  # has the twin's mark of numbers been heard?
+        self._paused = False
+        self._sealed_since_start = 0  # by the vision process that runs now
+        self._jumps = clock.JumpWatch()
+        self._next_health = time.monotonic() + min(current.health.every_s, 10.0)
+        self._next_status = 0.0
+
+    def run(self) -> None:
+        """Run until a signal, the end of a clip, or an error that no restart can mend.
+
+        Raises:
+            SensorError: what the sensor stopped for.
+        """
+        log("sensor_started", version=__version__, device=self.device, mode=self._mode)
+        signals = _signal_pipe()
+        try:
+            while self.phase is not Phase.DONE:
+                self._start()
+                self._wait(signals)
+                for ward in self.wards:
+                    for message in ward.heard():
+                        self._answer(message)
+                    if ward.child is None and ward.failure:
+                        self._judge(ward)
+                self._hand_over()
+                self._keep_time()
+                self._advance()
+        finally:
+            for ward in self.wards:
+                ward.kill()
+            log("sensor_stopped", reason=self._stop_reason, waiting=len(self.outbox))
+        if self.verdict:
+            raise self.verdict
+
+    def stop(self, reason: str) -> None:
+        """Begin the orderly stop; a second call changes nothing."""
+        if self.phase is Phase.RUNNING:
+            self._stop_reason = reason
+            self._enter(Phase.CLOSING, CLOSE_S)
+            self.vision.post(messages.Stop())
+
+    # ---- children ------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        tree = settings.builtins(self.settings)
+        running = self.phase is Phase.RUNNING
+        if (running or self.phase is Phase.DRAINING) and self.uplink.due:
+            self.uplink.start(
+                self.settings, messages.StartUplink(tree, self.device, self.recipient_key)
+            )
+        if running and self.vision.due and (self.numbers.known or self._contact):
+            self._sealed_since_start = 0
+            self.vision.start(
+                self.settings, messages.StartVision(tree, self.device, self.recipient_key)
+            )
+            self._lease(self.numbers.lease())
+            if self._paused:
+                self.vision.post(messages.Pause())
+
+    def _judge(self, ward: Ward) -> None:
+        """A child ended with a SensorError: is it one that starting again can mend?"""
+        assert ward.failure is not None
+        error, ward.failure = messages.as_error(ward.failure), None
+        if ward is self.uplink:
+            self.outbox.take_back()
+        passing = isinstance(error, UplinkError) or ward.proven
+        if isinstance(error, PrivacyError | ConfigError) or not passing:
+            self.verdict = self.verdict or error
+            self.stop("failed")
+
+    def _wait(self, signals: int) -> None:
+        """Sleep until a child speaks, a signal comes or a tick is over."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(signals, selectors.EVENT_READ)
+            for ward in self.wards:
+                if ward.child:
+                    selector.register(ward.child.channel, selectors.EVENT_READ)
+            ready = {key.fd for key, _ in selector.select(TICK_S)}
+        if signals in ready:
+            os.read(signals, 64)
+            self.stop("signal")
+
+    # ---- messages ------------------------------------------------------------------------------
+
+    def _answer(self, message: messages.AnyMessage) -> None:
+        match message:
+            case messages.Sealed(number, envelope):
+                self._keep(number, envelope)
+            case messages.VisionReady(model_set, guarantees):
+                self.health.model_set, self.health.guarantees = model_set, guarantees
+                for guarantee in guarantees:
+                    log("guarantee", name=guarantee.name, holds=guarantee.holds)
+                self._report({"model_set": model_set})
+            case messages.VisionHealth():
+                self.health.vision = message
+                self._recycle(message.visitors_now)
+            case messages.SourceEnded():
+                self.stop("source ended")
+            case messages.UplinkReady(_, reported_number):
+                self._contact = True
+                if self.numbers.start_after(reported_number):
+                    self.vision.post(messages.Stop())  # it is started again with good numbers
+                self._report(
+                    {
+                        "firmware": __version__,
+                        "record_schema": SCHEMA_VERSION,
+                        "model_set": self.health.model_set,
+                        "numbers": self.numbers.mark,
+                        "capabilities": {"mode": self._mode, "context": self._context},
+                    }
+                )
+            case messages.Delivered(numbers):
+                self.outbox.acknowledge(numbers)
+            case messages.UplinkHealth():
+                self.health.uplink = message
+            case messages.Desired(version, patch):
+                self._apply(version, patch)
+            case messages.MethodCall(request, name, _):
+                status, answer = self._call(name)
+                self.uplink.post(messages.MethodResult(request, status, answer))
+                log("method_called", method=name if status != 404 else "unknown", status=status)
+            case _:
+                pass
+
+    def _keep(self, number: int, envelope: bytes) -> None:
+        self._sealed_since_start += 1
+        if not self.outbox.put(number, envelope):
+            log("outbox_dropped", dropped_total=self.outbox.dropped, waiting=len(self.outbox))
+        more = self.numbers.seal(number)
+        if more:
+            self._lease(more)
+
+    def _lease(self, numbers: range) -> None:
+        self.vision.post(messages.NumberLease(numbers.start, len(numbers)))
+        self._report({"numbers": self.numbers.mark})
+        log("numbers_reserved", first=numbers.start, count=len(numbers))
+
+    def _apply(self, version: int, patch: dict[str, Any]) -> None:
+        """A desired patch from the twin: applied and told to vision, or refused with a reason."""
+        try:
+            self.settings = settings.patched(self.settings, patch)
+        except ConfigError as error:
+            log("settings_rejected", version=version)
+            self._report({"settings": {"version": version, "rejected": error.problem}})
+            return
+        log("settings_applied", version=version, changed=sum(map(len, patch.values())))
+        self.vision.post(messages.Patch(patch))
+        self._report({"settings": {"version": version, "rejected": None, **patch}})
+
+    def _call(self, name: str) -> tuple[int, dict[str, Any]]:
+        """A direct method that concerns the whole device; the uplink answers its own."""
+        answer: tuple[int, dict[str, Any]] = (200, {})
+        match name:
+            case "ping":
+                answer = 200, {"uptime_s": int(time.monotonic() - self.health.started)}
+            case "pause" | "resume":
+                self._paused = name == "pause"
+                self.vision.post(messages.Pause() if self._paused else messages.Resume())
+                self._report({"paused": self._paused})
+            case "selftest":
+                self.vision.post(messages.SelfTest())
+                answer = 202, {"result": "in the next health record"}
+            case "identify":
+                log("identify", seconds=10)
+            case "restart":
+                self.vision.post(messages.Stop())
+            case "reboot":
+                self.stop("reboot")
+            case _:
+                answer = 404, {"error": "no such method"}
+        return answer
+
+    def _report(self, patch: dict[str, Any]) -> None:
+        if self.uplink.ready:
+            self.uplink.post(messages.Report(patch))
+
+    # ---- time ----------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        for ward in self.wards:
+            ward.flush()
+        if self.uplink.child is None:
+            self.outbox.take_back()
+        elif self.uplink.ready:
+            for number, envelope in self.outbox.hand_over():
+                self.uplink.post(messages.Deliver(number, envelope))
+
+    def _keep_time(self) -> None:
+        for ward in self.wards:
+            if ward.silent:
+                ward.kill()
+        moved_s = self._jumps.jump_s()
+        if moved_s:
+            self.health.clock_jumps += 1
+            log("clock_jumped", by_s=moved_s)
+        now = time.monotonic()
+        if now >= self._next_health and self.uplink.ready:
+            self._next_health = now + self.settings.health.every_s
+            self.uplink.post(messages.Health(self._health_record()))
+        if self.progress and now >= self._next_status:
+            self._next_status = now + STATUS_S
+            self._log_status()
+
+    def _recycle(self, visitors_now: int) -> None:
+        """Replace the vision process in a quiet moment, when the settings ask for it."""
+        after = self.settings.privacy.recycle_after
+        if after and self._sealed_since_start >= after and visitors_now == 0:
+            self._sealed_since_start = 0
+            self.vision.post(messages.Stop())
+
+    def _enter(self, phase: Phase, seconds: float) -> None:
+        self.phase = phase
+        self._phase_ends_at = time.monotonic() + seconds
+
+    def _advance(self) -> None:
+        late = time.monotonic() > self._phase_ends_at
+        if self.phase is Phase.CLOSING and (late or self.vision.child is None):
+            self.vision.kill()
+            self._enter(Phase.DRAINING, DRAIN_S)
+        elif self.phase is Phase.DRAINING and (late or not self.outbox):
+            self.uplink.post(messages.Stop())
+            self._enter(Phase.LEAVING, CLOSE_S)
+        elif self.phase is Phase.LEAVING and (late or self.uplink.child is None):
+            self._enter(Phase.DONE, 0)
+
+    # ---- words about itself --------------------------------------------------------------------
+
+    @property
+    def _mode(self) -> str:
+        return self.settings.policy.mode
+
+    @property
+    def _context(self) -> str:
+        return self.settings.policy.context
+
+    def _health_record(self) -> dict[str, Any]:
+        self.health.restarts = {ward.name: max(ward.starts - 1, 0) for ward in self.wards}
+        return self.health.record(
+            waiting=len(self.outbox),
+            delivered=self.outbox.delivered,
+            dropped=self.outbox.dropped,
+            pids={"supervisor": os.getpid(), **{ward.name: ward.pid for ward in self.wards}},
+        )
+
+    def _log_status(self) -> None:
+        log(
+            "status",
+            frames=self.health.vision.frames,
+            frames_per_s_x10=self.health.vision.frames_per_s_x10,
+            visitors_now=self.health.vision.visitors_now,
+            waiting=len(self.outbox),
+            delivered=self.outbox.delivered,
+            dropped=self.outbox.dropped,
+            connected=self.uplink.ready,
+        )
+
+
+def _signal_pipe() -> int:
+    """A file descriptor that becomes readable when SIGTERM or SIGINT arrives."""
+    read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del number, frame
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    return read

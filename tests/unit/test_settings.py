@@ -1,0 +1,98 @@
+"""Settings: every wrong key is named by its path, and the twin may touch only its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from firmware import settings
+from firmware.errors import ConfigError
+
+WRONG = {
+    "unknown section": ({"sources": {}}, "sources"),
+    "unknown key": ({"source": {"url": "x"}}, "source.*url"),
+    "wrong type": ({"detection": {"score": "high"}}, "detection.score"),
+    "number out of range": ({"detection": {"score": 1.5}}, "detection.score"),
+    "width not a multiple of 32": ({"detection": {"width_px": 450}}, "detection.width_px"),
+    "rounding finer than a minute": ({"privacy": {"time_rounding_s": 1}}, "time_rounding_s"),
+    "unknown choice": ({"policy": {"context": "casino"}}, "policy.context"),
+    "expression at work": ({"policy": {"context": "workplace"}}, "expression"),
+    "expression at school": (
+        {"policy": {"context": "education", "expression": True}},
+        "expression",
+    ),
+    "zone with a point of three": ({"interactions": {"zone": [[0, 0, 0]]}}, "interactions.zone"),
+}
+
+
+@pytest.mark.parametrize(("tree", "named"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_setting_is_refused_by_name(tree: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named) as caught:
+        settings.check(tree)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [(b"a = ", "not TOML"), (b"\xff\xfe", "UnicodeDecodeError"), (b"[hub]\nprot = 1", "prot")],
+)
+def test_broken_file_is_refused(tmp_path: Path, content: bytes, named: str) -> None:
+    file = tmp_path / "sensor.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=named):
+        settings.load(file)
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        settings.load(tmp_path / "sensor.toml")
+
+
+def test_workplace_without_expression_is_allowed() -> None:
+    checked = settings.check({"policy": {"context": "workplace", "expression": False}})
+    assert checked.policy.context == "workplace"
+
+
+def test_twin_changes_what_it_may() -> None:
+    changed = settings.patched(settings.Settings(), {"detection": {"score": 0.7}})
+    assert changed.detection.score == 0.7
+    assert changed.detection.width_px == settings.Settings().detection.width_px
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"privacy": {"strict": False}},
+        {"policy": {"context": "retail"}},
+        {"sealing": {"recipient": "/other"}},
+        {"hub": {"host": "elsewhere"}},
+        {"detection": {"score": 0.7, "width_px": 640}},
+        {"detection": 5},
+        {"detection": None},
+        {"nothing": {}},
+        {"interactions": {"zone": "all"}},
+        {"detection": {"score": 2}},
+    ],
+)
+def test_twin_changes_nothing_else(patch: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        settings.patched(settings.Settings(), patch)
+
+
+def test_builtins_survive_the_way_to_another_process() -> None:
+    current = settings.check({"interactions": {"zone": [[0, 0], [1, 0], [1, 1]]}})
+    assert settings.check(settings.builtins(current)) == current
+
+
+def test_device_id_comes_from_the_identity_partition(tmp_path: Path) -> None:
+    (tmp_path / "device").write_text("flow-0001\n")
+    assert settings.device_id(settings.Identity(directory=str(tmp_path))) == "flow-0001"
+
+
+@pytest.mark.parametrize("name", ["", "UPPER", "a b", "x" * 65, "-begins"])
+def test_device_id_that_the_cloud_would_refuse_is_refused_here(tmp_path: Path, name: str) -> None:
+    (tmp_path / "device").write_text(name)
+    with pytest.raises(ConfigError, match="device id"):
+        settings.device_id(settings.Identity(directory=str(tmp_path)))
