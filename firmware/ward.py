@@ -56,7 +56,7 @@ class Ward:
 
     def start(self, settings: Settings, first: messages.AnyMessage) -> None:
         """Start it; `first` is the first message that it gets."""
-        self.child = launcher.start(self.name, settings)
+        self.child = launcher.start(self.name)
         self.child.channel.setblocking(False)
         self.starts += 1
         self.failure = None

@@ -1,0 +1,87 @@
+"""Starts the two children: through execve, with one channel, a chosen environment and no more.
+
+Vision's environment makes every allocator overwrite what it frees and keeps every library on one
+thread and off the network; none of that can be set once the interpreter runs, hence the execve.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from firmware import messages
+from firmware.vision import native
+
+Name: TypeAlias = Literal["vision", "uplink"]
+
+FILL_ON_FREE = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
+"""Fallback without the preloaded library: glibc fills what is freed. The per-thread cache must be
+off, because blocks go into it unfilled."""
+
+_KEPT = ("PATH", "HOME", "LANG", "TZ", "FLOW_SENSOR_CACHE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_VISION = {
+    "PYTHONMALLOC": "malloc",  # small objects too are freed through free()
+    "PYTHONHASHSEED": "0",  # same start, same memory layout: what the byte-difference proof needs
+    "ORT_DISABLE_TELEMETRY": "1",  # read when onnxruntime is imported
+    "OPENBLAS_NUM_THREADS": "1",  # the stack of a parked pool thread would keep values
+    "OMP_NUM_THREADS": "1",
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "threads;1",
+}
+
+
+@dataclass(frozen=True)
+class Child:
+    """A started child and the supervisor's end of its channel."""
+
+    process: subprocess.Popen[bytes]
+    channel: socket.socket
+
+
+def environment(name: Name) -> dict[str, str]:
+    """Every variable that the child gets: what is not named here does not reach it."""
+    variables = {key: os.environ[key] for key in _KEPT if key in os.environ}
+    variables["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
+    variables["PYTHONSAFEPATH"] = variables["PYTHONDONTWRITEBYTECODE"] = "1"
+    if name == "vision":
+        variables |= _VISION
+        if preload := native.library(native.ZERO_ON_FREE):
+            variables["LD_PRELOAD"] = str(preload)
+        else:
+            variables["GLIBC_TUNABLES"] = FILL_ON_FREE
+    return variables
+
+
+def start(name: Name, *, variables: Mapping[str, str] | None = None) -> Child:
+    """Start `python -m firmware.<name> --channel FD`.
+
+    The child has its end of the channel and this process's standard error, and no other file. It
+    is in a session of its own: a Ctrl-C at the terminal reaches the supervisor alone, which then
+    stops its children in order.
+
+    Args:
+        variables: the child's whole environment instead of `environment(name)`.
+
+    Raises:
+        OSError: the system has no process or memory left.
+    """
+    ours, theirs = messages.pair()
+    with theirs:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"firmware.{name}", "--channel", str(theirs.fileno())],
+                env=dict(environment(name) if variables is None else variables),
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            ours.close()
+            raise
+    return Child(process, ours)

@@ -1,0 +1,68 @@
+"""The two small C libraries of a wipe: built at set-up, never in the repository.
+
+`python -m firmware.vision.native` (make native) compiles them into the cache. A library's name
+holds a checksum of its source, so a stale build is never loaded. Without a compiler the launcher
+falls back to glibc's own fill-on-free, and `guarantees` reports what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import zlib
+from pathlib import Path
+
+from firmware.errors import PrivacyError
+
+SOURCES = Path(__file__).resolve().parent
+ZERO_ON_FREE, SCRUB = "zero_on_free", "scrub"
+_FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-z,now", "-Wl,-z,relro")
+
+
+def library(name: str) -> Path | None:
+    """The compiled library `name`, or None when it was not built from today's source."""
+    path = _path(name)
+    return path if path.is_file() else None
+
+
+def build() -> list[Path]:
+    """Compile what is missing and return the libraries' paths.
+
+    Raises:
+        PrivacyError: there is no C compiler, or it fails.
+    """
+    compiler = next((c for c in ("cc", "gcc", "clang") if shutil.which(c)), None)
+    if compiler is None:
+        raise PrivacyError(
+            "there is no C compiler to build the zero-on-free library with",
+            remedy="install one (apt install gcc libc6-dev) and run `make native`; until then "
+            "glibc's fill-on-free is used and the stack is not scrubbed",
+        )
+    return [library(name) or _compile(compiler, name) for name in (ZERO_ON_FREE, SCRUB)]
+
+
+def _path(name: str) -> Path:
+    cache = os.environ.get("FLOW_SENSOR_CACHE") or Path.home() / ".cache" / "flow-sensor"
+    version = zlib.crc32((SOURCES / f"{name}.c").read_bytes())  # hashlib would load OpenSSL
+    return Path(cache).absolute() / "native" / f"{name}-{platform.machine()}-{version:08x}.so"
+
+
+def _compile(compiler: str, name: str) -> Path:
+    """Compile into a file of this process and rename it: two set-ups at once do not collide."""
+    path = _path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    command = [compiler, *_FLAGS, str(SOURCES / f"{name}.c"), "-o", str(unfinished)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        unfinished.replace(path)
+    except (OSError, subprocess.SubprocessError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise PrivacyError(
+            f"{compiler} cannot build {name}.c ({type(error).__name__})",
+            remedy="run `make native` again after installing the C library's headers "
+            "(apt install gcc libc6-dev)",
+        ) from error
+    return path
