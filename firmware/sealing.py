@@ -76,7 +76,7 @@ class PublicKeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     """
 
     version: Literal[1]
-    suite: Literal["MLKEM768_X25519", "X25519"]
+    suite: str
     key_id: str
     key: bytes
 
@@ -116,6 +116,8 @@ class Recipient:
             file = msgspec.json.decode(public, type=PublicKeyFile)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise _bad_key("not the file that keygen writes") from error
+        if file.suite not in Suite.__members__:
+            raise _bad_key(f"unknown suite {file.suite!r}")
         recipient = cls(Suite[file.suite], file.key)
         if file.key_id != recipient.key_id.hex():
             raise _bad_key("key and key id do not belong together")
