@@ -48,7 +48,7 @@ scenes: models  ## counting and tracking on the standard scenes → build/report
 
 lock:  ## write requirements/*.txt again from setup.cfg
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
-	for extra in cpu jetson pi dev; do \
+	for extra in cpu jetson pi flow flow-test dev; do \
 	  build/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command "make lock" \
 	    --extra $$extra setup.cfg requirements/build.in -o requirements/$$extra.txt || exit 1; done
