@@ -37,8 +37,10 @@ class FrameSource(Protocol):
     Attributes:
         width_px, height_px: size of every frame it gives.
         frames_per_s: nominal rate.
+        live: a camera, which is opened again when it is lost; a clip is not.
     """
 
+    live: bool
     width_px: int
     height_px: int
     frames_per_s: float
