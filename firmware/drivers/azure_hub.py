@@ -1,4 +1,5 @@
-"""Azure IoT Hub through azure-iot-device: the only file that knows that SDK.
+"""Azure IoT Hub and its registration service through azure-iot-device: the only file that knows
+that SDK.
 
 Facts about azure-iot-device 2.15.0rc1 on which this rests:
 - with `connection_retry=False` a lost connection cancels what is in flight, so that `send` raises
@@ -11,6 +12,7 @@ Facts about azure-iot-device 2.15.0rc1 on which this rests:
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,11 +24,12 @@ from azure.iot.device import (
     Message,
     MethodRequest,
     MethodResponse,
+    ProvisioningDeviceClient,
     exceptions,
 )
 
 from firmware.errors import ProvisioningError, SensorError, UplinkError
-from firmware.uplink.hub import KEEP_ALIVE_S, Endpoint, Listener
+from firmware.uplink.hub import KEEP_ALIVE_S, Endpoint, Hub, Listener
 from firmware.uplink.identity import Identity
 
 _TOKEN_S = 86_400
@@ -36,6 +39,34 @@ for _name in ("azure.iot.device", "paho"):
     # The SDK logs topics, user names and exception texts; the firmware logs fixed events only.
     logging.getLogger(_name).addHandler(logging.NullHandler())
     logging.getLogger(_name).propagate = False
+
+
+class AzureCloud:
+    """`firmware.uplink.hub.Cloud` on Azure IoT."""
+
+    def hub(self, endpoint: Endpoint, identity: Identity, listener: Listener) -> Hub:
+        return AzureHub(endpoint, identity, listener)
+
+    def register(
+        self, endpoint: Endpoint, identity: Identity, id_scope: str, payload: dict[str, Any]
+    ) -> str:
+        host = endpoint.gateway or endpoint.host
+        options = {**_tls_options(endpoint), "keep_alive": KEEP_ALIVE_S}
+        with _vendor_errors("registration service"):
+            if identity.certificate:
+                client = ProvisioningDeviceClient.create_from_x509_certificate(
+                    host, identity.device, id_scope, _x509(identity), **options
+                )
+            else:
+                client = ProvisioningDeviceClient.create_from_symmetric_key(
+                    host, identity.device, id_scope, identity.shared_key, **options
+                )
+            client.provisioning_payload = payload
+            result = client.register()
+        state = result.registration_state
+        if result.status != "assigned" or state is None or state.device_id != identity.device:
+            raise _refused("registration service")
+        return state.assigned_hub
 
 
 class AzureHub:
@@ -54,7 +85,7 @@ class AzureHub:
     def __init__(self, endpoint: Endpoint, identity: Identity, listener: Listener) -> None:
         self._listener = listener
         options: dict[str, Any] = {
-            **tls_options(endpoint),
+            **_tls_options(endpoint),
             "keep_alive": KEEP_ALIVE_S,
             "auto_connect": False,
             "connection_retry": False,
@@ -62,10 +93,10 @@ class AzureHub:
         }
         if endpoint.gateway:
             options["gateway_hostname"] = endpoint.gateway
-        with vendor_errors("hub"):
+        with _vendor_errors("hub"):
             if identity.certificate:
                 self._client = IoTHubDeviceClient.create_from_x509_certificate(
-                    x509_of(identity), endpoint.host, identity.device, **options
+                    _x509(identity), endpoint.host, identity.device, **options
                 )
             else:
                 self._client = IoTHubDeviceClient.create_from_symmetric_key(
@@ -77,7 +108,7 @@ class AzureHub:
                 )
 
     def connect(self) -> None:
-        with vendor_errors("hub"):
+        with _vendor_errors("hub"):
             self._client.connect()
             self._client.on_connection_state_change = self._on_state  # type: ignore[assignment]
             self._client.on_twin_desired_properties_patch_received = self._on_desired
@@ -86,23 +117,29 @@ class AzureHub:
     def send(self, body: bytes, message_id: str, properties: Mapping[str, str]) -> None:
         message = Message(body, message_id=message_id)  # type: ignore[no-untyped-call]
         message.custom_properties.update(properties)
-        with vendor_errors("hub"):
+        with _vendor_errors("hub"):
             self._client.send_message(message)
 
     def twin(self) -> dict[str, Any]:
-        with vendor_errors("hub"):
+        with _vendor_errors("hub"):
             twin: Any = self._client.get_twin()
         parts = (twin.get("desired"), twin.get("reported")) if isinstance(twin, dict) else ()
         if not all(isinstance(part, dict) for part in parts) or not parts:
             raise UplinkError("the hub answered with no twin", remedy="check the hub's address")
         return {"desired": parts[0], "reported": parts[1]}
 
-    def report(self, patch: dict[str, Any]) -> None:
-        with vendor_errors("hub"):
-            self._client.patch_twin_reported_properties(patch)
+    def report(self, patch: dict[str, Any]) -> bool:
+        try:
+            with _vendor_errors("hub"):
+                self._client.patch_twin_reported_properties(patch)
+        except UplinkError as error:
+            if _service_status(error):
+                return False
+            raise
+        return True
 
     def respond(self, request: str, status: int, payload: dict[str, Any]) -> None:
-        with vendor_errors("hub"):
+        with _vendor_errors("hub"):
             self._client.send_method_response(MethodResponse(request, status, payload))
 
     def close(self) -> None:
@@ -115,28 +152,28 @@ class AzureHub:
 
     def _on_desired(self, patch: Any) -> None:
         if isinstance(patch, dict):
-            self._listener.desired(*split_version(patch))
+            self._listener.desired(*_split_version(patch))
 
     def _on_method(self, call: MethodRequest) -> None:
         payload = call.payload if isinstance(call.payload, dict) else {}
         self._listener.called(call.request_id, call.name, payload)
 
 
-def split_version(desired: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def _split_version(desired: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """Desired properties → their version (0 if it has none) and the rest without `$` keys."""
     version = desired.get("$version")
     rest = {key: value for key, value in desired.items() if not key.startswith("$")}
     return (version if type(version) is int else 0), rest
 
 
-def x509_of(identity: Identity) -> X509:
+def _x509(identity: Identity) -> X509:
     assert identity.certificate is not None
     return X509(  # type: ignore[no-untyped-call]
         str(identity.certificate.path), str(identity.key.path)
     )
 
 
-def tls_options(endpoint: Endpoint) -> dict[str, Any]:
+def _tls_options(endpoint: Endpoint) -> dict[str, Any]:
     """Options that hub and registration service have in common."""
     options: dict[str, Any] = {"websockets": endpoint.websockets}
     if endpoint.trust:
@@ -145,23 +182,22 @@ def tls_options(endpoint: Endpoint) -> dict[str, Any]:
 
 
 @contextmanager
-def vendor_errors(service: str) -> Iterator[None]:
+def _vendor_errors(service: str) -> Iterator[None]:
     """Translate whatever the SDK raises; `service` stands in the problem's text."""
     try:
         yield
     except SensorError:
         raise
     except exceptions.CredentialError as error:
-        raise ProvisioningError(
-            f"the {service} refuses this device's identity",
-            remedy="check that the device is enrolled, enabled and shows the right certificate",
-        ) from error
+        raise _refused(service) from error
     except Exception as error:
         raise _translated(error, service) from error
 
 
 def _translated(error: BaseException, service: str) -> SensorError:
     """The cause that the SDK wrapped decides; its text goes nowhere."""
+    if _service_status(error) in {401, 403, 404}:
+        return _refused(service)
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return UplinkError(
@@ -174,6 +210,25 @@ def _translated(error: BaseException, service: str) -> SensorError:
         f"no connection with the {service} ({type(error).__name__})",
         remedy="check network, DNS and that port 8883 (443 with websockets) is open",
     )
+
+
+def _refused(service: str) -> ProvisioningError:
+    return ProvisioningError(
+        f"the {service} refuses this device's identity",
+        remedy="check that the device is enrolled, enabled and shows the right certificate",
+    )
+
+
+def _service_status(error: BaseException) -> int:
+    """The status that a service answered with; 0 when it is not what failed.
+
+    The SDK has it in the text of its ServiceError only.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, exceptions.ServiceError):
+            found = re.search(r"status(?: code)?:? *(\d{3})", str(cause))
+            return int(found.group(1)) if found else 500
+    return 0
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from firmware.uplink.identity import Identity
+
 KEEP_ALIVE_S = 25
 """A silent network is noticed within two of these, also when nothing is sent."""
 
@@ -40,6 +42,25 @@ class Listener(Protocol):
         """A direct method was called; answer through `Hub.respond` with the same request."""
 
 
+class Cloud(Protocol):
+    """What a vendor's driver offers."""
+
+    def hub(self, endpoint: Endpoint, identity: Identity, listener: Listener) -> Hub:
+        """A hub that is not connected yet. Raises SensorError when the identity is unusable."""
+
+    def register(
+        self, endpoint: Endpoint, identity: Identity, id_scope: str, payload: dict[str, Any]
+    ) -> str:
+        """Register with the provisioning service → the host name of the assigned hub.
+
+        Blocks, also for the time that the service asks to wait between attempts.
+
+        Raises:
+            ProvisioningError: the service refuses the device.
+            UplinkError: the service cannot be reached.
+        """
+
+
 class Hub(Protocol):
     """A connection that is used once: after `close` or a loss, make another.
 
@@ -60,8 +81,8 @@ class Hub(Protocol):
     def twin(self) -> dict[str, Any]:
         """The whole twin: `{"desired": {…}, "reported": {…}}`."""
 
-    def report(self, patch: dict[str, Any]) -> None:
-        """Merge a patch into the twin's reported properties."""
+    def report(self, patch: dict[str, Any]) -> bool:
+        """Merge a patch into the twin's reported properties; False when the hub refuses it."""
 
     def respond(self, request: str, status: int, payload: dict[str, Any]) -> None:
         """Answer a method call."""
