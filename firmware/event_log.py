@@ -50,6 +50,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "hub_stalled": frozenset({"silent_s"}),
     "registered": frozenset({"attempt"}),
     "registration_failed": frozenset({"error", "status", "retry_in_ms"}),
+    "registration_not_kept": frozenset(),
+    "report_refused": frozenset(),
     "certificate_expires": frozenset({"days"}),
     "certificate_rotated": frozenset(),
     "method_called": frozenset({"method", "status"}),

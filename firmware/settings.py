@@ -117,6 +117,11 @@ class Hub(_Section, frozen=True):
     transport: Literal["mqtt", "websockets"] = "mqtt"
     acknowledge_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 30.0
     """Nothing acknowledged for so long while something waits: the uplink is replaced."""
+    retry_s: Annotated[float, msgspec.Meta(ge=0.01, le=600)] = 5.0
+    """Mean of the first pause after a lost connection; doubled for each further failure."""
+    retry_most_s: Annotated[float, msgspec.Meta(ge=0.01, le=3600)] = 300.0
+    first_contact_s: Seconds = 10.0
+    """A new device waits a random time up to this before it registers for the first time."""
     site: str = ""
     profile: str = ""
 
