@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firmware.errors import EngineError
-from firmware.vision.models import cache_directory
+from firmware.vision.models import cache_directory, digest
 from trt_engines import manifests
 from trt_engines.manifests import Source
 
@@ -78,13 +78,10 @@ def portrait(name: str) -> Path:
     return acquire([sources[name]])[0]
 
 
-def digest(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+def file_digest(path: Path) -> str:
+    """Hexadecimal SHA-256 of the file at `path`."""
     with path.open("rb") as file:
-        sha256 = hashlib.sha256()
-        while block := file.read(1 << 20):
-            sha256.update(block)
-    return sha256.hexdigest()
+        return digest(file)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -121,7 +118,7 @@ def locked_cache() -> Iterator[None]:
 def _is_whole(source: Source) -> bool:
     path = cached(source)
     if source.package:
-        return path.is_file() and digest(path) == source.sha256
+        return path.is_file() and file_digest(path) == source.sha256
     if not path.is_file():
         raise EngineError(f"model file {path} does not exist", remedy="correct [source] file")
     _checked(source, path.read_bytes())

@@ -28,7 +28,7 @@ from firmware.errors import EngineError
 from firmware.record import Expression, Gender
 from firmware.vision.models import INDEX, Index, Model
 from trt_engines import keras
-from trt_engines.acquire import digest, write_atomically
+from trt_engines.acquire import file_digest, write_atomically
 from trt_engines.manifests import Input, Manifest, Output
 
 CLASSES = {
@@ -146,7 +146,7 @@ def write(
             file = f"{manifest.name}{f'-{shape[3]}x{shape[2]}' if free else ''}.onnx"
             write_atomically(folder / file, model.SerializeToString(deterministic=True))
             outputs = {value.name: _dimensions(value) for value in model.graph.output}
-            sha256 = digest(folder / file)
+            sha256 = file_digest(folder / file)
             written.append(
                 Model(name=manifest.name, file=file, sha256=sha256, input=shape, outputs=outputs)
             )
@@ -169,7 +169,7 @@ def _others(folder: Path, replaced: set[str]) -> list[Model]:
         for model in known
         if model.file not in replaced
         and (folder / model.file).is_file()
-        and digest(folder / model.file) == model.sha256
+        and file_digest(folder / model.file) == model.sha256
     ]
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from firmware.errors import EngineError
+from firmware.settings import Settings
 
 INDEX = "models.json"
 _CONVERT = "run `python -m trt_engines acquire` and `python -m trt_engines convert`"
@@ -102,20 +105,51 @@ def find_detector(folder: Path, *, width_px: int, frame_px: tuple[int, int]) -> 
     return next((m for m in fitting if m.input[2] >= height_px - 0.5), fitting[-1])
 
 
-def verified(folder: Path, model: Model) -> bytes:
-    """The model file's content.
+def chosen(folder: Path, settings: Settings, frame_px: tuple[int, int]) -> list[Model]:
+    """The models that the policy allows: none for attributes in count mode, and the expression
+    model only where expressions may be recognised.
+
+    Args:
+        frame_px: width and height of the frames.
 
     Raises:
-        EngineError: it is missing, or its digest is not the index's.
+        EngineError: one of them was not converted.
+    """
+    names = ["age", "gender"] if settings.policy.mode == "attributes" else []
+    if names and settings.policy.expression:
+        names.append("expression")
+    width_px = settings.detection.width_px
+    detector = find_detector(folder, width_px=width_px, frame_px=frame_px)
+    return [detector, *(find(folder, name) for name in names)]
+
+
+@contextmanager
+def opened(folder: Path, model: Model) -> Iterator[BinaryIO]:
+    """The model file, open for reading and with the digest that the index names.
+
+    Raises:
+        EngineError: it is missing, or was altered.
     """
     path = folder / model.file
     try:
-        content = path.read_bytes()
+        file = path.open("rb")
     except OSError as error:
         raise EngineError(f"model file {path} is missing", remedy=_CONVERT) from error
-    if hashlib.sha256(content).hexdigest() != model.sha256:
-        raise EngineError(f"model file {path} was altered after its conversion", remedy=_CONVERT)
-    return content
+    with file:
+        if digest(file) != model.sha256:
+            raise EngineError(
+                f"model file {path} was altered after its conversion", remedy=_CONVERT
+            )
+        yield file
+
+
+def digest(file: BinaryIO) -> str:
+    """Hexadecimal SHA-256 of a file, which is then at its start again."""
+    sha256 = hashlib.sha256()
+    while block := file.read(1 << 18):
+        sha256.update(block)
+    file.seek(0)
+    return sha256.hexdigest()
 
 
 def model_set(models: Iterable[Model]) -> str:
