@@ -1,0 +1,280 @@
+"""One client's conversation: from CONNECT until the connection ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket
+import struct
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hil.local_hub import mqtt
+from hil.local_hub.credentials import Chain
+from hil.local_hub.dps import Provisioning, Registrant
+from hil.local_hub.faults import Fault, Point
+from hil.local_hub.iot_hub import (
+    MAX_MESSAGE,
+    Answer,
+    Device,
+    IotHub,
+    MethodResult,
+    RefusedError,
+    Telemetry,
+    method_request,
+    throttled,
+)
+from hil.local_hub.tls import client_chain
+
+if TYPE_CHECKING:
+    from hil.local_hub.server import Server
+
+CONNECT_WITHIN_S = 10.0
+
+
+class Wire(Protocol):
+    """What lies between TLS and MQTT: nothing on port 8883, WebSocket frames on 443."""
+
+    def received(self, octets: bytes) -> tuple[bytes, bytes]:
+        """Octets from the network → (octets for MQTT, octets to send back at once)."""
+
+    def sending(self, octets: bytes) -> bytes: ...
+
+
+class PlainWire:
+    def received(self, octets: bytes) -> tuple[bytes, bytes]:
+        return octets, b""
+
+    def sending(self, octets: bytes) -> bytes:
+        return octets
+
+
+class Connection:
+    """Either a device at a hub (`hub`, `device`) or a registrant at DPS (`registrant`)."""
+
+    def __init__(
+        self,
+        server: Server,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        wire: Wire,
+    ) -> None:
+        self._server = server
+        self._reader, self._writer, self._wire = reader, writer, wire
+        self._loop = asyncio.get_running_loop()
+        self._packets = mqtt.PacketStream(MAX_MESSAGE + 64 * 1024)
+        self._packet_id = 0
+        self._silent = False
+        self._calls: dict[str, asyncio.Future[MethodResult]] = {}
+        self.hub: IotHub | None = None
+        self.device: Device | None = None
+        self.registrant: Registrant | None = None
+        self.deadline = self._loop.time() + CONNECT_WITHIN_S
+        """When the server's sweep ends this connection (loop time)."""
+        self.expires_at_s = math.inf
+        """When the token ends (Unix seconds)."""
+        self._patience_s: float | None = None
+
+    async def run(self) -> None:
+        """Serve until either side ends it. Never raises but on cancellation."""
+        try:
+            while chunk := await self._reader.read(65536):
+                if self._silent:
+                    continue
+                octets, reply = self._wire.received(chunk)
+                if reply:
+                    self._writer.write(reply)
+                for packet in self._packets.feed(octets):
+                    if not self._receive(packet):
+                        return
+                await self._writer.drain()
+        except mqtt.ProtocolError as error:
+            self._server.log(f"{self.name}: {error}")
+        except OSError:
+            pass  # the peer is gone, or the TLS session was broken off: nothing left to say
+        finally:
+            self._server.forget(self)
+            for call in self._calls.values():
+                call.cancel()
+            with contextlib.suppress(OSError, RuntimeError):
+                self._writer.close()
+
+    @property
+    def name(self) -> str:
+        identity = self.device or self.registrant
+        return identity.id if identity else "?"
+
+    def send(self, packet: mqtt.Packet) -> None:
+        if not self._writer.is_closing() and not self._silent:
+            self._writer.write(self._wire.sending(packet.encode()))
+
+    def abort(self) -> None:
+        """Reset the TCP connection: no close_notify, no FIN, what is not sent yet is lost."""
+        raw = self._writer.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+    def tell(self, answer: Answer) -> None:
+        """Publish to the device when it has subscribed to such topics."""
+        subscriptions = self.device.subscriptions if self.device else set()
+        if self.registrant or any(answer.topic.startswith(topic[:-1]) for topic in subscriptions):
+            self._packet_id = self._packet_id % 0xFFFF + 1
+            self.send(mqtt.Publish(answer.topic, answer.payload, 1, self._packet_id))
+
+    async def call(self, name: str, payload: Any, timeout_s: float) -> MethodResult:
+        """Invoke a method.
+
+        Raises:
+            asyncio.TimeoutError: no answer in time.
+            asyncio.CancelledError: the connection ended meanwhile.
+        """
+        request = self._server.next_request()
+        answer: asyncio.Future[MethodResult] = self._loop.create_future()
+        self._calls[request] = answer
+        try:
+            self.tell(method_request(name, request, payload))
+            return await asyncio.wait_for(answer, timeout_s)
+        finally:
+            del self._calls[request]
+
+    def _receive(self, packet: mqtt.Packet) -> bool:
+        """Act on one packet; False ends the connection in order."""
+        if self.device is None and self.registrant is None:
+            if not isinstance(packet, mqtt.Connect):
+                raise mqtt.ProtocolError("the first packet must be CONNECT")
+            return self._connect(packet)
+        if self._patience_s is not None:
+            self.deadline = self._loop.time() + self._patience_s
+        if isinstance(packet, mqtt.Publish):
+            self._publish(packet)
+        elif isinstance(packet, mqtt.Subscribe):
+            self.send(mqtt.Suback(packet.packet_id, tuple(map(self._subscribe, packet.topics))))
+        elif isinstance(packet, mqtt.Unsubscribe):
+            if self.device:
+                self.device.subscriptions.difference_update(packet.topics)
+                self._server.changed()
+            self.send(mqtt.Unsuback(packet.packet_id))
+        elif isinstance(packet, mqtt.Pingreq):
+            self.send(mqtt.Pingresp())
+        elif isinstance(packet, mqtt.Disconnect):
+            return False
+        elif not isinstance(packet, mqtt.Puback):
+            raise mqtt.ProtocolError(f"{type(packet).__name__} is not for a server")
+        return True
+
+    def _connect(self, packet: mqtt.Connect) -> bool:
+        chain = client_chain(self._writer.get_extra_info("ssl_object"))
+        is_dps = Provisioning.is_meant(packet)
+        point: Point = "dps_connect" if is_dps else "connect"
+        fault = self._server.faults.strike(point, packet.client_id)
+        if fault and fault.action in ("refuse", "throttle"):
+            self.send(mqtt.Connack(fault.code))
+            return False
+        if fault and self._break(fault):
+            return True
+        try:
+            resumed = self._admit(packet, chain, is_dps=is_dps)
+        except RefusedError as refusal:
+            self._server.log(f"{packet.client_id!r} refused: {refusal}")
+            self.send(mqtt.Connack(refusal.code))
+            return False
+        self._patience_s = packet.keep_alive_s * 1.5 or None
+        self.deadline = self._loop.time() + (self._patience_s or math.inf)
+        self.send(mqtt.Connack(mqtt.ACCEPTED, session_present=resumed))
+        return True
+
+    def _admit(self, packet: mqtt.Connect, chain: Chain, *, is_dps: bool) -> bool:
+        """Who is it? True when a session is resumed."""
+        if is_dps:
+            self.registrant = self._server.provisioning.admit(packet, chain)
+            return False
+        hub = self._server.hubs.get((packet.username or "").partition("/")[0])
+        if hub is None:
+            raise RefusedError(mqtt.BAD_CREDENTIALS, "no hub of that name")
+        admission = hub.admit(packet, chain)
+        self.hub, self.device = hub, admission.device
+        self.expires_at_s = admission.expires_at_s
+        if packet.clean_session:
+            self.device.subscriptions.clear()
+        self._server.take_place(self)
+        return bool(self.device.subscriptions)
+
+    def _subscribe(self, wanted: tuple[str, int]) -> int:
+        topic, qos = wanted
+        if self.device and self.hub:
+            if not self.hub.may_subscribe(self.device, topic):
+                return mqtt.SUBSCRIPTION_REFUSED
+            self.device.subscriptions.add(topic)
+            self._server.changed()
+        elif topic != "$dps/registrations/res/#":
+            return mqtt.SUBSCRIPTION_REFUSED
+        return min(qos, 1)
+
+    def _publish(self, packet: mqtt.Publish) -> None:
+        point = self._point(packet.topic)
+        fault = self._server.faults.strike(point, self.name)
+        if fault and self._break(fault):
+            return
+        if fault and fault.action in ("refuse", "throttle") and point in ("twin", "dps"):
+            self._acknowledge(packet)
+            status = 429 if fault.action == "throttle" else fault.code
+            answer = (
+                throttled(packet.topic)
+                if point == "twin"
+                else Provisioning.error(
+                    packet.topic, status, "by order", retry_after_s=round(fault.seconds)
+                )
+            )
+            if answer:
+                self.tell(answer)
+            return
+        answer = self._effect(packet)
+        if fault is None:
+            self._acknowledge(packet)
+        elif fault.action in ("delay", "throttle"):
+            self._loop.call_later(fault.seconds, self._acknowledge, packet)
+        elif fault.action == "die_after_store":
+            self.abort()
+        elif fault.action == "restart":
+            self._server.restart(fault.seconds, forget_sessions=fault.forget_sessions)
+        if answer:
+            self.tell(answer)
+
+    def _break(self, fault: Fault) -> bool:
+        """Do what keeps a packet from having any effect; True when that was so."""
+        if fault.action == "abort":
+            self.abort()
+        elif fault.action == "silence":
+            self._silent = True
+            self.deadline = math.inf
+        elif fault.action == "garbage":
+            self._writer.write(self._server.faults.garbage())
+        return fault.action in ("abort", "silence", "drop", "garbage")
+
+    def _effect(self, packet: mqtt.Publish) -> Answer | None:
+        if self.registrant:
+            return self._server.provisioning.receive(self.registrant, packet)
+        assert self.hub and self.device
+        outcome = self.hub.receive(self.device, packet)
+        if isinstance(outcome, Telemetry):
+            self._server.store(outcome)
+            return None
+        self._server.changed()
+        if isinstance(outcome, MethodResult):
+            call = self._calls.get(outcome.request)
+            if call and not call.done():
+                call.set_result(outcome)
+            return None
+        return outcome
+
+    def _acknowledge(self, packet: mqtt.Publish) -> None:
+        if packet.packet_id is not None:
+            self.send(mqtt.Puback(packet.packet_id))
+
+    def _point(self, topic: str) -> Point:
+        if self.registrant:
+            return "dps"
+        if topic.startswith("$iothub/twin/"):
+            return "twin"
+        return "method" if topic.startswith("$iothub/methods/") else "telemetry"

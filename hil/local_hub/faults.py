@@ -1,0 +1,91 @@
+"""Faults on command: which packet goes wrong, and how. Seeded, so that a run can be repeated."""
+
+from __future__ import annotations
+
+import fnmatch
+import random
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from hil.local_hub.errors import ServiceError
+
+Point = Literal["connect", "telemetry", "twin", "method", "dps_connect", "dps"]
+"""Where in a device's conversation: its CONNECT, or a publish of that kind."""
+
+Action = Literal[
+    "abort",  # reset the TCP connection before the packet has any effect
+    "silence",  # say nothing any more, keep the connection open (black hole)
+    "drop",  # the packet has no effect and no acknowledgement
+    "delay",  # acknowledge after `seconds`
+    "no_ack",  # take effect, never acknowledge
+    "die_after_store",  # take effect, then reset the connection instead of acknowledging
+    "restart",  # take effect, then the whole hub is away for `seconds`
+    "refuse",  # CONNACK with `code`; a DPS request is answered with status `code`
+    "throttle",  # a twin or DPS request is answered with 429; telemetry is held for `seconds`
+    "garbage",  # answer with random octets
+]
+
+
+@dataclass(slots=True)
+class Fault:
+    action: Action
+    point: Point = "telemetry"
+    device: str = "*"
+    """Shell pattern for the device's name."""
+    probability: float = 1.0
+    count: int | None = None
+    """How often it still strikes; None: until cleared."""
+    skip: int = 0
+    """How many packets that it could have struck pass unharmed first."""
+    seconds: float = 1.0
+    code: int = 3
+    forget_sessions: bool = False
+
+    def __post_init__(self) -> None:
+        sound = self.action in get_args(Action) and self.point in get_args(Point)
+        if not sound or not 0 <= self.probability <= 1 or self.seconds < 0:
+            known = f"{', '.join(get_args(Action))} at {', '.join(get_args(Point))}"
+            raise ServiceError(
+                400,
+                f"fault {self.action!r} at {self.point!r} is unknown or out of range",
+                remedy=f"known are {known}",
+            )
+
+
+class Faults:
+    """The faults that are armed, in order; the first that strikes wins."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+        self._armed: list[Fault] = []
+        self.struck = 0
+
+    def arm(self, fault: Fault) -> None:
+        self._armed.append(fault)
+
+    def clear(self) -> None:
+        self._armed.clear()
+
+    def armed(self) -> list[dict[str, Any]]:
+        return [asdict(fault) for fault in self._armed]
+
+    def strike(self, point: Point, device: str) -> Fault | None:
+        """The fault that strikes this packet, if any does."""
+        for fault in self._armed:
+            if fault.point != point or not fnmatch.fnmatchcase(device, fault.device):
+                continue
+            if self._random.random() >= fault.probability:
+                continue
+            if fault.skip:
+                fault.skip -= 1
+                continue
+            if fault.count is not None:
+                fault.count -= 1
+                if fault.count <= 0:
+                    self._armed.remove(fault)
+            self.struck += 1
+            return fault
+        return None
+
+    def garbage(self) -> bytes:
+        return self._random.randbytes(self._random.randint(1, 200))
