@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from firmware import __version__, clock, messages, settings
+from firmware import __version__, clock, launcher, messages, settings
 from firmware.errors import ConfigError, PrivacyError, SensorError, UplinkError
 from firmware.event_log import log
 from firmware.health import Health
@@ -23,7 +23,7 @@ from firmware.numbering import NumberFile, Numbers
 from firmware.outbox import Outbox
 from firmware.record import SCHEMA_VERSION
 from firmware.settings import Settings
-from firmware.ward import Ward
+from firmware.ward import Starter, Ward
 
 TICK_S = 0.2
 CLOSE_S = 15.0
@@ -51,10 +51,17 @@ class Supervisor:
         device: the device's id (registration id and certificate CN).
         recipient_key: public key that records are sealed to.
         progress: also log a `status` event every two seconds.
+        start: how a child is started; the launcher's way, or a rig's.
     """
 
     def __init__(
-        self, current: Settings, *, device: str, recipient_key: bytes, progress: bool = False
+        self,
+        current: Settings,
+        *,
+        device: str,
+        recipient_key: bytes,
+        progress: bool = False,
+        start: Starter = launcher.start,
     ) -> None:
         self.settings = current
         self.device = device
@@ -63,8 +70,8 @@ class Supervisor:
         self.outbox = Outbox(current.outbox.capacity)
         self.numbers = Numbers(NumberFile(Path(current.identity.directory) / "numbers"))
         self.health = Health()
-        self.vision = Ward("vision")
-        self.uplink = Ward("uplink")
+        self.vision = Ward("vision", start)
+        self.uplink = Ward("uplink", start)
         self.wards = (self.vision, self.uplink)
         self.phase = Phase.RUNNING
         self.verdict: SensorError | None = None
@@ -117,14 +124,10 @@ class Supervisor:
         tree = settings.builtins(self.settings)
         running = self.phase is Phase.RUNNING
         if (running or self.phase is Phase.DRAINING) and self.uplink.due:
-            self.uplink.start(
-                self.settings, messages.StartUplink(tree, self.device, self.recipient_key)
-            )
+            self.uplink.start(messages.StartUplink(tree, self.device, self.recipient_key))
         if running and self.vision.due and (self.numbers.known or self._contact):
             self._sealed_since_start = 0
-            self.vision.start(
-                self.settings, messages.StartVision(tree, self.device, self.recipient_key)
-            )
+            self.vision.start(messages.StartVision(tree, self.device, self.recipient_key))
             self._lease(self.numbers.lease())
             if self._paused:
                 self.vision.post(messages.Pause())

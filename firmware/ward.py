@@ -6,13 +6,13 @@ import random
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import msgspec
 
 from firmware import launcher, messages
 from firmware.event_log import log
-from firmware.settings import Settings
 
 SILENT_S = 60.0
 """A child that says nothing for so long is ended and started again."""
@@ -20,9 +20,15 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 STEADY_S = 60.0
 """A child that ran so long has earned a quick restart."""
 
+Starter: TypeAlias = Callable[[launcher.Name], launcher.Child]
+
 
 class Ward:
     """A child of the supervisor, started and restarted with exponential backoff and jitter.
+
+    Args:
+        name: which of the two children.
+        start: how it is started; the launcher's way, or a rig's.
 
     Attributes:
         ready: it has said that it works since it was started.
@@ -30,13 +36,14 @@ class Ward:
         failure: the SensorError it named as its last word, if any.
     """
 
-    def __init__(self, name: launcher.Name) -> None:
+    def __init__(self, name: launcher.Name, start: Starter = launcher.start) -> None:
         self.name: launcher.Name = name
         self.child: launcher.Child | None = None
         self.ready = False
         self.proven = False
         self.failure: messages.Failed | None = None
         self.starts = 0
+        self._launch = start
         self._unsent: deque[messages.AnyMessage] = deque()
         self._pause_s = FIRST_PAUSE_S
         self._started_at = self._heard_at = self._start_at = 0.0
@@ -54,9 +61,9 @@ class Ward:
     def pid(self) -> int:
         return self.child.process.pid if self.child else 0
 
-    def start(self, settings: Settings, first: messages.AnyMessage) -> None:
+    def start(self, first: messages.AnyMessage) -> None:
         """Start it; `first` is the first message that it gets."""
-        self.child = launcher.start(self.name)
+        self.child = self._launch(self.name)
         self.child.channel.setblocking(False)
         self.starts += 1
         self.failure = None
@@ -89,7 +96,9 @@ class Ward:
                 message = messages.receive(self.child.channel)
             except BlockingIOError:
                 return
-            except (ConnectionError, msgspec.DecodeError):
+            except ConnectionResetError:
+                continue  # it died with mail unread; what it had said can still be read
+            except msgspec.DecodeError:
                 self.kill()  # a child that breaks the contract is not to be trusted further
                 message = None
             if message is None:
