@@ -218,6 +218,17 @@ class Identity:
         return cls(device, key, certificate)
 
 
+def request(directory: Path, device: str) -> bytes:
+    """The device's certificate request in PEM; the key is made first when there is none.
+
+    Raises:
+        ProvisioningError: the key cannot be made or used.
+    """
+    path = directory / KEY_FILE
+    key = KeyFile(path) if path.exists() else KeyFile.create(path)
+    return key.request(device)
+
+
 def _shared_key(path: Path) -> str:
     try:
         if path.stat().st_mode & 0o077:

@@ -153,7 +153,7 @@ def bench(folder: Path, recipient_key: bytes, *options: str) -> Iterator[Bench]:
         yield Bench(hub, host, root, batch, device)
 
 
-def provisioned(
+def provisioned(  # noqa: PLR0917
     directory: Path, name: str, batch: Authority, recipient_key: bytes, hub: Service, host: str
 ) -> Device:
     directory.mkdir()
