@@ -2,7 +2,8 @@
 
 The Structs below are the schema; `json_schema()` publishes it (docs/record.schema.json is made
 from it and a test holds the two together). Every field is an integer or an enumerated word:
-nothing in a record can carry a picture, a face vector or a free text.
+nothing in a record can carry a picture, a face vector or a free text. A record that contradicts
+itself cannot be made (ValueError), sealed or opened (SealError); the JSON Schema cannot say this.
 """
 
 from __future__ import annotations
@@ -56,10 +57,16 @@ class GenderEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: Gender = Gender.UNKNOWN
     confidence: Confidence = "none"
 
+    def __post_init__(self) -> None:
+        _check_confidence(self.value is Gender.UNKNOWN, self.confidence)
+
 
 class AgeEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     category: AgeCategory = AgeCategory.UNKNOWN
     confidence: Confidence = "none"
+
+    def __post_init__(self) -> None:
+        _check_confidence(self.category is AgeCategory.UNKNOWN, self.confidence)
 
 
 class ExpressionEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +75,11 @@ class ExpressionEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     dominant: Expression = Expression.UNKNOWN
     shares: dict[Expression, Percent] = {}
     confidence: Confidence = "none"
+
+    def __post_init__(self) -> None:
+        _check_confidence(self.dominant is Expression.UNKNOWN, self.confidence)
+        if self.shares and sum(self.shares.values()) != 100:
+            raise ValueError("shares do not sum to 100")
 
 
 class Interaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -90,6 +102,18 @@ class Interaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     age: AgeEstimate = AgeEstimate()
     expression: ExpressionEstimate = ExpressionEstimate()
     model_set: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")] = "00000000"
+
+    def __post_init__(self) -> None:
+        if self.attention_ms > self.dwell_ms:
+            raise ValueError("attention lasts longer than the stay")
+        child = self.age.category is AgeCategory.CHILD
+        if child and (self.gender, self.expression) != (GenderEstimate(), ExpressionEstimate()):
+            raise ValueError("a child's record holds finer data than `child`")
+
+
+def _check_confidence(unknown: bool, confidence: Confidence) -> None:
+    if unknown != (confidence == "none"):
+        raise ValueError("confidence `none` goes with `unknown` and with nothing else")
 
 
 HealthBody: TypeAlias = dict[str, int | str | bool | list[str] | dict[str, int] | None]
