@@ -53,6 +53,11 @@ Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=86_400_000, multiple_of=100)]
 
 
+def _check_confidence(unknown: bool, confidence: Confidence) -> None:
+    if unknown != (confidence == "none"):
+        raise ValueError("confidence `none` goes with `unknown` and with nothing else")
+
+
 class GenderEstimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: Gender = Gender.UNKNOWN
     confidence: Confidence = "none"
@@ -109,11 +114,6 @@ class Interaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         child = self.age.category is AgeCategory.CHILD
         if child and (self.gender, self.expression) != (GenderEstimate(), ExpressionEstimate()):
             raise ValueError("a child's record holds finer data than `child`")
-
-
-def _check_confidence(unknown: bool, confidence: Confidence) -> None:
-    if unknown != (confidence == "none"):
-        raise ValueError("confidence `none` goes with `unknown` and with nothing else")
 
 
 HealthBody: TypeAlias = dict[str, int | str | bool | list[str] | dict[str, int] | None]
