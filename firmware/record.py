@@ -116,10 +116,24 @@ class Interaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             raise ValueError("a child's record holds finer data than `child`")
 
 
-HealthBody: TypeAlias = dict[str, int | str | bool | list[str] | dict[str, int] | None]
+Word = Annotated[str, msgspec.Meta(max_length=64)]
+HealthBody: TypeAlias = dict[
+    Word,
+    int
+    | bool
+    | Word
+    | Annotated[list[Word], msgspec.Meta(max_length=32)]
+    | Annotated[dict[Word, int], msgspec.Meta(max_length=32)]
+    | None,
+]
 """The device about itself (firmware/health.py): flat, and no place for a float or a picture."""
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of an opened record."""
-    return msgspec.json.schema(Interaction)
+    schema = msgspec.json.schema(Interaction)
+    for definition in schema["$defs"].values():
+        # Python 3.13 strips the indentation of docstrings, older ones do not.
+        if "description" in definition:
+            definition["description"] = " ".join(definition["description"].split())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
