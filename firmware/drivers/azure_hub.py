@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import firmware.drivers.azure_slim  # noqa: F401 - before the SDK
+
+# isort: split
 from azure.iot.device import (
     X509,
     IoTHubDeviceClient,

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from firmware.envelope import pack
+from firmware.envelope import MAX_BODY, pack
 
 LINGER_S = 0.3
 """A record waits so long for others to fill its hub message: Azure meters 4 KB blocks."""
@@ -159,7 +159,8 @@ class Outgoing:
         if self._parcel is None:
             head = [self._records[i] for i in range(min(len(self._records), _PACKED_AT_MOST))]
             body, taken = pack([signed for _, signed, _ in head])
-            full = taken < len(head)
+            # Records of one device have one length: what is left of the body tells the rest.
+            full = taken < len(head) or len(body) + len(head[-1][1]) > MAX_BODY
             if not (full or self._hurried or now >= head[0][2] + LINGER_S):
                 return None
             numbers = tuple(number for number, _, _ in head[:taken])
