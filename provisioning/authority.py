@@ -167,13 +167,14 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
 def _builder(name: str, key: object, days: int) -> x509.CertificateBuilder:
     assert isinstance(key, ec.EllipticCurvePublicKey)
     now = datetime.datetime.now(datetime.timezone.utc)
+    end = now + datetime.timedelta(days=days)  # days < 0: one that is over, to test against
     return (
         x509.CertificateBuilder()
         .subject_name(_name(name))
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_before(min(now, end) - _BACKDATED)
+        .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from firmware.errors import SensorError
+from hil.local_hub.cloud import Options
 from hil.local_hub.control import Control
 from hil.local_hub.errors import ServiceError
-from hil.local_hub.server import Options, Server
+from hil.local_hub.server import Server
 from hil.local_hub.service import Service
 
 
@@ -54,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--id-scope", default="0ne00000000")
     parser.add_argument("--seed", type=int, default=0, help="of the faults' probabilities")
     parser.add_argument("--retry-after", type=int, default=1, help="seconds between DPS polls")
+    parser.add_argument(
+        "--forget-sessions", action="store_true", help="start without the sessions on disk"
+    )
     commands = parser.add_subparsers(dest="command")
     watch = commands.add_parser("watch", help="print messages as they arrive")
     watch.add_argument("--after", type=int, default=0, help="leave out so many from the beginning")
@@ -91,6 +95,7 @@ def _options(state: Path, arguments: dict[str, Any]) -> Options:
         id_scope=arguments["id_scope"],
         seed=arguments["seed"],
         retry_after_s=arguments["retry_after"],
+        forget_sessions=arguments["forget_sessions"],
     )
 
 
@@ -99,7 +104,6 @@ async def _serve(options: Options) -> int:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    options.state.mkdir(parents=True, exist_ok=True)
     server = Server(options)
     control = Control(server, ended.set)
     try:
@@ -111,7 +115,12 @@ async def _serve(options: Options) -> int:
             f"cannot listen on {options.host} ({error.strerror or type(error).__name__})",
             remedy="choose another 127.x.y.z address, and a short --state path",
         ) from error
-    ready = {"ready": True, "host": options.host, "port": options.port, "hubs": list(server.hubs)}
+    ready = {
+        "ready": True,
+        "host": options.host,
+        "port": options.port,
+        "hubs": list(server.cloud.hubs),
+    }
     print(json.dumps(ready), flush=True)
     await ended.wait()
     await server.stop()

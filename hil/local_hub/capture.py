@@ -36,7 +36,8 @@ class Capture:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        _cut_off_half_line(path)
         self._file = path.open("ab")
         self.messages = 0
         self.octets = 0
@@ -66,6 +67,15 @@ def events(path: Path) -> Iterator[Event]:
         for line in file:
             if line.endswith(b"\n"):
                 yield event(json.loads(line))
+
+
+def _cut_off_half_line(path: Path) -> None:
+    """A hub that was killed while it wrote had not acknowledged that message yet."""
+    with path.open("rb+") as file:
+        end = 0
+        for line in file:
+            end += len(line) if line.endswith(b"\n") else 0
+        file.truncate(end)
 
 
 def event(line: dict[str, Any]) -> Event:

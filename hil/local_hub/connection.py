@@ -7,11 +7,12 @@ import contextlib
 import math
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from hil.local_hub import mqtt
+from hil.local_hub import iot_hub, mqtt
 from hil.local_hub.credentials import Chain
-from hil.local_hub.dps import Provisioning, Registrant
+from hil.local_hub.dps import Provisioning
+from hil.local_hub.enrolment import Registrant
 from hil.local_hub.faults import Fault, Point
 from hil.local_hub.iot_hub import (
     MAX_MESSAGE,
@@ -22,31 +23,15 @@ from hil.local_hub.iot_hub import (
     RefusedError,
     Telemetry,
     method_request,
-    throttled,
 )
+from hil.local_hub.packet_stream import PacketStream
 from hil.local_hub.tls import client_chain
+from hil.local_hub.wire import Wire
 
 if TYPE_CHECKING:
     from hil.local_hub.server import Server
 
 CONNECT_WITHIN_S = 10.0
-
-
-class Wire(Protocol):
-    """What lies between TLS and MQTT: nothing on port 8883, WebSocket frames on 443."""
-
-    def received(self, octets: bytes) -> tuple[bytes, bytes]:
-        """Octets from the network → (octets for MQTT, octets to send back at once)."""
-
-    def sending(self, octets: bytes) -> bytes: ...
-
-
-class PlainWire:
-    def received(self, octets: bytes) -> tuple[bytes, bytes]:
-        return octets, b""
-
-    def sending(self, octets: bytes) -> bytes:
-        return octets
 
 
 class Connection:
@@ -59,10 +44,10 @@ class Connection:
         writer: asyncio.StreamWriter,
         wire: Wire,
     ) -> None:
-        self._server = server
+        self._server, self._cloud = server, server.cloud
         self._reader, self._writer, self._wire = reader, writer, wire
         self._loop = asyncio.get_running_loop()
-        self._packets = mqtt.PacketStream(MAX_MESSAGE + 64 * 1024)
+        self._packets = PacketStream(MAX_MESSAGE + 64 * 1024)
         self._packet_id = 0
         self._silent = False
         self._calls: dict[str, asyncio.Future[MethodResult]] = {}
@@ -89,11 +74,11 @@ class Connection:
                         return
                 await self._writer.drain()
         except mqtt.ProtocolError as error:
-            self._server.log(f"{self.name}: {error}")
+            self._server.refused(self.name, error)
         except OSError:
             pass  # the peer is gone, or the TLS session was broken off: nothing left to say
         finally:
-            self._server.forget(self)
+            self._server.leave(self)
             for call in self._calls.values():
                 call.cancel()
             with contextlib.suppress(OSError, RuntimeError):
@@ -122,14 +107,13 @@ class Connection:
             self._packet_id = self._packet_id % 0xFFFF + 1
             self.send(mqtt.Publish(answer.topic, answer.payload, 1, self._packet_id))
 
-    async def call(self, name: str, payload: Any, timeout_s: float) -> MethodResult:
-        """Invoke a method.
+    async def call(self, name: str, request: str, payload: Any, timeout_s: float) -> MethodResult:
+        """Invoke a method; `request` tells its answer from others.
 
         Raises:
             asyncio.TimeoutError: no answer in time.
             asyncio.CancelledError: the connection ended meanwhile.
         """
-        request = self._server.next_request()
         answer: asyncio.Future[MethodResult] = self._loop.create_future()
         self._calls[request] = answer
         try:
@@ -153,7 +137,7 @@ class Connection:
         elif isinstance(packet, mqtt.Unsubscribe):
             if self.device:
                 self.device.subscriptions.difference_update(packet.topics)
-                self._server.changed()
+                self._cloud.changed()
             self.send(mqtt.Unsuback(packet.packet_id))
         elif isinstance(packet, mqtt.Pingreq):
             self.send(mqtt.Pingresp())
@@ -167,8 +151,8 @@ class Connection:
         chain = client_chain(self._writer.get_extra_info("ssl_object"))
         is_dps = Provisioning.is_meant(packet)
         point: Point = "dps_connect" if is_dps else "connect"
-        fault = self._server.faults.strike(point, packet.client_id)
-        if fault and fault.action in ("refuse", "throttle"):
+        fault = self._cloud.faults.strike(point, packet.client_id)
+        if fault and fault.action == "refuse":
             self.send(mqtt.Connack(fault.code))
             return False
         if fault and self._break(fault):
@@ -176,7 +160,7 @@ class Connection:
         try:
             resumed = self._admit(packet, chain, is_dps=is_dps)
         except RefusedError as refusal:
-            self._server.log(f"{packet.client_id!r} refused: {refusal}")
+            self._server.refused(repr(packet.client_id), refusal)
             self.send(mqtt.Connack(refusal.code))
             return False
         self._patience_s = packet.keep_alive_s * 1.5 or None
@@ -187,9 +171,9 @@ class Connection:
     def _admit(self, packet: mqtt.Connect, chain: Chain, *, is_dps: bool) -> bool:
         """Who is it? True when a session is resumed."""
         if is_dps:
-            self.registrant = self._server.provisioning.admit(packet, chain)
+            self.registrant = self._cloud.provisioning.admit(packet, chain)
             return False
-        hub = self._server.hubs.get((packet.username or "").partition("/")[0])
+        hub = self._cloud.hubs.get((packet.username or "").partition("/")[0])
         if hub is None:
             raise RefusedError(mqtt.BAD_CREDENTIALS, "no hub of that name")
         admission = hub.admit(packet, chain)
@@ -206,28 +190,19 @@ class Connection:
             if not self.hub.may_subscribe(self.device, topic):
                 return mqtt.SUBSCRIPTION_REFUSED
             self.device.subscriptions.add(topic)
-            self._server.changed()
+            self._cloud.changed()
         elif topic != "$dps/registrations/res/#":
             return mqtt.SUBSCRIPTION_REFUSED
         return min(qos, 1)
 
     def _publish(self, packet: mqtt.Publish) -> None:
         point = self._point(packet.topic)
-        fault = self._server.faults.strike(point, self.name)
+        fault = self._cloud.faults.strike(point, self.name)
         if fault and self._break(fault):
             return
-        if fault and fault.action in ("refuse", "throttle") and point in ("twin", "dps"):
+        if fault and fault.action in ("refuse", "throttle") and point != "telemetry":
             self._acknowledge(packet)
-            status = 429 if fault.action == "throttle" else fault.code
-            answer = (
-                throttled(packet.topic)
-                if point == "twin"
-                else Provisioning.error(
-                    packet.topic, status, "by order", retry_after_s=round(fault.seconds)
-                )
-            )
-            if answer:
-                self.tell(answer)
+            self._turn_down(packet.topic, fault)
             return
         answer = self._effect(packet)
         if fault is None:
@@ -249,18 +224,29 @@ class Connection:
             self._silent = True
             self.deadline = math.inf
         elif fault.action == "garbage":
-            self._writer.write(self._server.faults.garbage())
+            self._writer.write(self._cloud.faults.garbage())
         return fault.action in ("abort", "silence", "drop", "garbage")
+
+    def _turn_down(self, topic: str, fault: Fault) -> None:
+        status = 429 if fault.action == "throttle" else fault.code
+        wait_s = math.ceil(fault.seconds)
+        answer = (
+            Provisioning.error(topic, status, "by order", retry_after_s=wait_s)
+            if self.registrant
+            else iot_hub.error(topic, status, "by order")
+        )
+        if answer is not None:
+            self.tell(answer)
 
     def _effect(self, packet: mqtt.Publish) -> Answer | None:
         if self.registrant:
-            return self._server.provisioning.receive(self.registrant, packet)
+            return self._cloud.provisioning.receive(self.registrant, packet)
         assert self.hub and self.device
         outcome = self.hub.receive(self.device, packet)
         if isinstance(outcome, Telemetry):
-            self._server.store(outcome)
+            self._cloud.store(outcome)
             return None
-        self._server.changed()
+        self._cloud.changed()
         if isinstance(outcome, MethodResult):
             call = self._calls.get(outcome.request)
             if call and not call.done():

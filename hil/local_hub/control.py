@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fnmatch
+import glob
 import inspect
 import json
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,8 @@ from hil.local_hub import state
 from hil.local_hub.errors import ServiceError
 from hil.local_hub.faults import Fault
 from hil.local_hub.iot_hub import desired_patch, twin
-from hil.local_hub.server import CertificateKind, Server
+from hil.local_hub.server import Server
+from hil.local_hub.tls import CertificateKind
 from hil.local_hub.twin import TwinError
 
 MAX_LINE = 4 * 1024 * 1024
@@ -30,7 +31,7 @@ class Control:
     """Answers requests about one server. Each public method is a request of that name."""
 
     def __init__(self, server: Server, stop: Callable[[], None]) -> None:
-        self._server = server
+        self._server, self._cloud = server, server.cloud
         self._stop = stop
         self._listener: asyncio.Server | None = None
 
@@ -74,23 +75,22 @@ class Control:
     ) -> None:
         """Send the capture file's lines from number `after` on, then each new one as it comes."""
         gone = asyncio.ensure_future(reader.read())
-        with self._server.capture.path.open("rb") as file:
-            number = 0
+        fresh = asyncio.Event()
+        self._cloud.watchers.add(fresh)
+        number = 0
+        with self._cloud.capture.path.open("rb") as file:
             while not gone.done():
-                line = file.readline()
-                if line:
+                fresh.clear()
+                if line := file.readline():
                     number += 1
                     if number > after:
                         writer.write(line)
                         await writer.drain()
-                    continue
-                async with self._server.captured:
-                    waiting = asyncio.ensure_future(self._server.captured.wait())
+                else:
+                    waiting = asyncio.ensure_future(fresh.wait())
                     await asyncio.wait([gone, waiting], return_when=asyncio.FIRST_COMPLETED)
                     waiting.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await waiting
-        gone.cancel()
+        self._cloud.watchers.discard(fresh)
 
     # ---- registry and twins ----------------------------------------------------------------------
 
@@ -100,53 +100,54 @@ class Control:
                 "hub": hub.name,
                 "device": device.id,
                 "enabled": device.enabled,
-                "connected": (hub.name, device.id) in self._server.connections,
+                "connected": (hub.name, device.id) in self._server.devices,
                 "subscriptions": sorted(device.subscriptions),
                 "desired_version": device.desired.version,
                 "reported_version": device.reported.version,
             }
-            for hub in self._server.hubs.values()
+            for hub in self._cloud.hubs.values()
             for device in hub.devices.values()
         ]
 
     def register(self, hub: str | None = None, **device: Any) -> None:
         """Enter a device; one that is there keeps its twin and session."""
-        name = hub or next(iter(self._server.hubs))
-        if name not in self._server.hubs:
+        name = hub or next(iter(self._cloud.hubs))
+        if name not in self._cloud.hubs:
             raise ServiceError(404, f"no hub {name!r}", remedy="name one of the started hubs")
         entry = state.device(device)
-        before = self._server.hubs[name].devices.get(entry.id)
+        before = self._cloud.hubs[name].devices.get(entry.id)
         if before:
             entry.desired, entry.reported = before.desired, before.reported
             entry.subscriptions = before.subscriptions
-        self._server.hubs[name].devices[entry.id] = entry
-        self._server.trust_changed()
-        self._server.kick(lambda one: one == entry.id)
+        self._cloud.hubs[name].devices[entry.id] = entry
+        self._trust_changed()
+        self._server.kick(glob.escape(entry.id))
 
     def remove(self, device: str) -> None:
-        hub, entry = self._server.find(device)
+        hub, entry = self._cloud.find(device)
         del hub.devices[entry.id]
-        self._server.trust_changed()
-        self._server.kick(lambda one: one == device)
+        self._trust_changed()
+        self._server.kick(glob.escape(device))
 
     def enable(self, device: str, enabled: bool) -> None:
-        self._server.find(device)[1].enabled = enabled
-        self._server.changed()
+        self._cloud.find(device)[1].enabled = enabled
+        self._cloud.changed()
         if not enabled:
-            self._server.kick(lambda one: one == device)
+            self._server.kick(glob.escape(device))
 
     def twin(self, device: str) -> dict[str, Any]:
-        return twin(self._server.find(device)[1])
+        return twin(self._cloud.find(device)[1])
 
     def patch(self, device: str, patch: dict[str, Any]) -> int:
         """Patch desired properties; gives their new version."""
-        hub, entry = self._server.find(device)
+        hub, entry = self._cloud.find(device)
         try:
             answer = desired_patch(entry, patch)
         except TwinError as error:
             raise ServiceError(400, str(error), remedy="keep to the limits of a twin") from None
-        self._server.changed()
-        self._server.notify(hub, entry, answer)
+        self._cloud.changed()
+        if connection := self._server.devices.get((hub.name, entry.id)):
+            connection.tell(answer)
         return entry.desired.version
 
     async def call(
@@ -159,33 +160,33 @@ class Control:
 
     def enrol(self, **enrolment: Any) -> None:
         entry = state.enrolment(enrolment)
-        self._server.provisioning.enrolments[entry.name] = entry
-        self._server.trust_changed()
+        self._cloud.provisioning.enrolments[entry.name] = entry
+        self._trust_changed()
 
     def unenrol(self, name: str) -> None:
-        if self._server.provisioning.enrolments.pop(name, None) is None:
+        if self._cloud.provisioning.enrolments.pop(name, None) is None:
             raise ServiceError(404, f"no enrolment {name!r}", remedy="list them with enrolments")
-        self._server.trust_changed()
+        self._trust_changed()
 
     def enrolments(self) -> list[dict[str, Any]]:
-        return list(map(state.enrolment_tree, self._server.provisioning.enrolments.values()))
+        return list(map(state.enrolment_tree, self._cloud.provisioning.enrolments.values()))
 
     def registrations(self) -> list[dict[str, Any]]:
-        return [asdict(one) for one in self._server.provisioning.registrations.values()]
+        return [asdict(one) for one in self._cloud.provisioning.registrations.values()]
 
     # ---- trouble ---------------------------------------------------------------------------------
 
     def fault(self, **fault: Any) -> None:
-        self._server.faults.arm(Fault(**fault))
+        self._cloud.faults.arm(Fault(**fault))
 
     def faults(self) -> list[dict[str, Any]]:
-        return self._server.faults.armed()
+        return self._cloud.faults.armed()
 
     def clear_faults(self) -> None:
-        self._server.faults.clear()
+        self._cloud.faults.clear()
 
     def kick(self, device: str = "*") -> int:
-        return self._server.kick(lambda one: fnmatch.fnmatchcase(one, device))
+        return self._server.kick(device)
 
     def restart(self, seconds: float = 1.0, forget_sessions: bool = False) -> None:
         self._server.restart(seconds, forget_sessions=forget_sessions)
@@ -193,17 +194,21 @@ class Control:
     def certificate(self, kind: CertificateKind) -> None:
         if kind not in get_args(CertificateKind):
             raise ServiceError(400, f"certificate {kind!r}", remedy=str(get_args(CertificateKind)))
-        self._server.use_certificate(kind)
+        self._server.handshakes.use(kind)
 
     def stats(self) -> dict[str, Any]:
         return {
-            "messages": self._server.capture.messages,
-            "octets": self._server.capture.octets,
-            "connected": len(self._server.connections),
+            "messages": self._cloud.capture.messages,
+            "octets": self._cloud.capture.octets,
+            "connected": len(self._server.devices),
             "connects": self._server.connects,
             "refusals": self._server.refusals,
-            "faults": self._server.faults.struck,
+            "faults": self._cloud.faults.struck,
         }
 
     def stop(self) -> None:
         self._stop()
+
+    def _trust_changed(self) -> None:
+        self._server.handshakes.renew()
+        self._cloud.changed()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
@@ -19,6 +19,7 @@ Chain = tuple[x509.Certificate, ...]
 """A client's certificates as sent in the TLS handshake: its own first. Empty: it sent none."""
 
 _MAX_CHAIN = 5
+_NAME = re.compile(r"[A-Za-z0-9\-.%_*?!(),:=@$']{1,128}")
 
 
 def common_name(certificate: x509.Certificate) -> str:
@@ -109,9 +110,13 @@ def derived_key(group_key: str, registration_id: str) -> str:
     ).decode()
 
 
-def is_key(text: str) -> bool:
-    """Whether this is a symmetric key as IoT Hub takes it: 16 to 64 octets in base64."""
-    try:
-        return 16 <= len(base64.b64decode(text, validate=True)) <= 64
-    except (binascii.Error, ValueError):
-        return False
+def check_name(name: str) -> None:
+    """Raises ValueError unless it can name a device: 1 … 128 letters, digits and -.%_*?!(),:=@$'"""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name[:40]!r} cannot be a device's name")
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """Raises ValueError unless all are symmetric keys: 16 to 64 octets in base64."""
+    if not all(16 <= len(base64.b64decode(key, validate=True)) <= 64 for key in keys):
+        raise ValueError("a symmetric key must have 16 to 64 octets")

@@ -15,56 +15,18 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
-from cryptography import x509
-
 from hil.local_hub import json_text, mqtt
-from hil.local_hub.credentials import (
-    Chain,
-    anchor,
-    common_name,
-    derived_key,
-    thumbprints,
-    token_expiry,
-)
+from hil.local_hub.credentials import Chain, thumbprints
+from hil.local_hub.enrolment import Enrolment, Registrant
 from hil.local_hub.iot_hub import Answer, Device, IotHub, RefusedError, pairs
 from hil.local_hub.twin import Properties
 
 _ANSWERS = "$dps/registrations/res/"
 _MAX_OPERATIONS = 10_000
-
-Reprovision = Literal["keep_twin", "reset_twin", "never"]
-
-
-@dataclass(slots=True)
-class Enrolment:
-    """Who may register: one device (`group` false, name = registration id) or a group of them."""
-
-    name: str
-    group: bool = False
-    keys: tuple[str, ...] = ()
-    """Base64: the device's own keys, or the keys that a group's devices' are derived from."""
-    certificates: tuple[x509.Certificate, ...] = ()
-    """The device's own, or the authorities that a group's certificates lead to."""
-    hubs: tuple[str, ...] = ()
-    """Hubs to choose from by a hash of the registration id; empty: all."""
-    device_id: str = ""
-    """Name in the hub when it is not the registration id (individual enrolments)."""
-    enabled: bool = True
-    desired: dict[str, Any] = field(default_factory=dict)
-    payload: Any = None
-    """Handed to the device with its assignment."""
-    reprovision: Reprovision = "keep_twin"
-
-
-@dataclass(frozen=True, slots=True)
-class Registrant:
-    id: str
-    chain: Chain
-    token: str
 
 
 @dataclass(slots=True)
@@ -217,22 +179,11 @@ class Provisioning:
         if not candidates:
             raise _StatusError(404, "no enrolment")
         for enrolment in candidates:
-            if self._proves(registrant, enrolment):
+            if enrolment.accepts(registrant, self.id_scope, self._clock()):
                 if not enrolment.enabled:
                     raise _StatusError(401, "enrolment is disabled")
                 return enrolment
         raise _StatusError(401, "no enrolment accepts this proof")
-
-    def _proves(self, registrant: Registrant, enrolment: Enrolment) -> bool:
-        now = self._clock()
-        if registrant.chain:
-            trusted = anchor(registrant.chain, enrolment.certificates, now) is not None
-            return trusted and common_name(registrant.chain[0]) == registrant.id
-        keys = enrolment.keys
-        if enrolment.group:
-            keys = tuple(derived_key(key, registrant.id) for key in keys)
-        resource = f"{self.id_scope}/registrations/{registrant.id}"
-        return token_expiry(registrant.token, resource, keys, now) is not None
 
     def _assign(self, enrolment: Enrolment, registrant: Registrant, payload: Any) -> Registration:
         now = self._clock()
@@ -273,10 +224,8 @@ class Provisioning:
             device = Device(name, desired=Properties(dict(enrolment.desired)))
         if registrant.chain:
             device.thumbprints = tuple(sorted(thumbprints(registrant.chain[0])))
-        elif enrolment.group:
-            device.keys = tuple(derived_key(key, registrant.id) for key in enrolment.keys)
         else:
-            device.keys = enrolment.keys
+            device.keys = enrolment.device_keys(registrant.id)
         hub.devices[name] = device
 
 

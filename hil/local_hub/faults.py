@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import random
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from hil.local_hub.errors import ServiceError
 
@@ -15,19 +15,36 @@ Point = Literal["connect", "telemetry", "twin", "method", "dps_connect", "dps"]
 Action = Literal[
     "abort",  # reset the TCP connection before the packet has any effect
     "silence",  # say nothing any more, keep the connection open (black hole)
+    "garbage",  # answer with random octets
     "drop",  # the packet has no effect and no acknowledgement
     "delay",  # acknowledge after `seconds`
     "no_ack",  # take effect, never acknowledge
     "die_after_store",  # take effect, then reset the connection instead of acknowledging
     "restart",  # take effect, then the whole hub is away for `seconds`
-    "refuse",  # CONNACK with `code`; a DPS request is answered with status `code`
+    "refuse",  # CONNACK with `code`; a twin or DPS request is answered with status `code`
     "throttle",  # a twin or DPS request is answered with 429; telemetry is held for `seconds`
-    "garbage",  # answer with random octets
 ]
+
+_CONNECTS = {"connect", "dps_connect"}
+_REQUESTS = {"twin", "dps"}
+_PUBLISHES = {"telemetry", "method", *_REQUESTS}
+_POINTS: dict[str, set[str]] = {
+    **dict.fromkeys(("abort", "silence", "garbage"), _CONNECTS | _PUBLISHES),
+    **dict.fromkeys(("drop", "delay", "no_ack", "die_after_store", "restart"), _PUBLISHES),
+    "refuse": _CONNECTS | _REQUESTS,
+    "throttle": {"telemetry", *_REQUESTS},
+}
 
 
 @dataclass(slots=True)
 class Fault:
+    """One kind of trouble.
+
+    Raises:
+        ServiceError: 400 for an unknown action, one that makes no sense there, or a value out of
+            range.
+    """
+
     action: Action
     point: Point = "telemetry"
     device: str = "*"
@@ -36,20 +53,27 @@ class Fault:
     count: int | None = None
     """How often it still strikes; None: until cleared."""
     skip: int = 0
-    """How many packets that it could have struck pass unharmed first."""
+    """How many packets that it would have struck pass unharmed first."""
     seconds: float = 1.0
-    code: int = 3
+    code: int = 0
+    """Of `refuse`; 0: 3 (server unavailable) for CONNACK, 500 for a request."""
     forget_sessions: bool = False
+    """Whether the hub comes back from `restart` without its sessions."""
 
     def __post_init__(self) -> None:
-        sound = self.action in get_args(Action) and self.point in get_args(Point)
-        if not sound or not 0 <= self.probability <= 1 or self.seconds < 0:
-            known = f"{', '.join(get_args(Action))} at {', '.join(get_args(Point))}"
+        if self.point not in _POINTS.get(self.action, ()):
             raise ServiceError(
                 400,
-                f"fault {self.action!r} at {self.point!r} is unknown or out of range",
-                remedy=f"known are {known}",
+                f"no fault {self.action!r} at {self.point!r}",
+                remedy="; ".join(f"{one}: {' '.join(sorted(at))}" for one, at in _POINTS.items()),
             )
+        if not 0 <= self.probability <= 1 or self.seconds < 0 or self.count == 0:
+            raise ServiceError(
+                400,
+                "a fault's probability, seconds or count is out of range",
+                remedy="probability 0 … 1, seconds ≥ 0, count ≥ 1",
+            )
+        self.code = self.code or (3 if self.point in _CONNECTS else 500)
 
 
 class Faults:

@@ -237,9 +237,9 @@ def _twin_answer(status: int, request: str, body: dict[str, Any]) -> Answer:
     return Answer(topic, json.dumps(body).encode())
 
 
-def throttled(topic: str) -> Answer | None:
-    """Status 429 for a twin request, None for a packet that has no answer."""
+def error(topic: str, status: int, message: str) -> Answer | None:
+    """An error's answer to a twin request, None for a packet that gets no answer."""
     path, _, query = topic.partition("?")
     if not path.startswith("$iothub/twin/"):
         return None
-    return _twin_answer(429, pairs(query).get("$rid", ""), {"message": "throttled"})
+    return _twin_answer(status, pairs(query).get("$rid", ""), {"message": message})

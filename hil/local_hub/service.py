@@ -14,10 +14,10 @@ from typing import Any
 from cryptography import x509
 
 from hil.local_hub.capture import Event, event
-from hil.local_hub.certificates import pem
 from hil.local_hub.errors import ServiceError
 from hil.local_hub.faults import Action, Point
-from hil.local_hub.server import CertificateKind
+from hil.local_hub.state import pems
+from hil.local_hub.tls import CertificateKind
 
 START_WITHIN_S = 20.0
 
@@ -62,7 +62,7 @@ class Service:
             "register",
             id=device,
             by_authority=by_authority,
-            certificates=list(map(pem, certificates)),
+            certificates=pems(certificates),
             thumbprints=list(thumbprints),
             keys=list(keys),
             hub=hub,
@@ -110,8 +110,14 @@ class Service:
         **more: Any,
     ) -> None:
         """Write an enrolment; `more` are other fields of `hil.local_hub.dps.Enrolment`."""
-        pems = list(map(pem, certificates))
-        self._ask("enrol", name=name, group=group, certificates=pems, keys=list(keys), **more)
+        self._ask(
+            "enrol",
+            name=name,
+            group=group,
+            certificates=pems(certificates),
+            keys=list(keys),
+            **more,
+        )
 
     def unenrol(self, name: str) -> None:
         self._ask("unenrol", name=name)

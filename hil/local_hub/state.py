@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
-from hil.local_hub.certificates import pem
-from hil.local_hub.dps import Enrolment, Provisioning, Registration
+from hil.local_hub.credentials import check_keys, check_name
+from hil.local_hub.dps import Provisioning, Registration
+from hil.local_hub.enrolment import Enrolment
 from hil.local_hub.iot_hub import Device, IotHub
 from hil.local_hub.twin import Properties
+from provisioning.authority import pem
 
 
 def save(path: Path, hubs: Mapping[str, IotHub], provisioning: Provisioning) -> None:
@@ -49,7 +51,7 @@ def device_tree(one: Device) -> dict[str, Any]:
     bare = asdict(replace(one, certificates=(), subscriptions=set()))
     return {
         **bare,
-        "certificates": list(map(pem, one.certificates)),
+        "certificates": pems(one.certificates),
         "subscriptions": sorted(one.subscriptions),
     }
 
@@ -60,7 +62,7 @@ def device(tree: Mapping[str, Any]) -> Device:
     Raises:
         TypeError, ValueError: a field is unknown or wrong.
     """
-    fields = {
+    fields: dict[str, Any] = {
         **tree,
         "keys": tuple(tree.get("keys", ())),
         "thumbprints": tuple(one.upper() for one in tree.get("thumbprints", ())),
@@ -69,13 +71,15 @@ def device(tree: Mapping[str, Any]) -> Device:
         "reported": Properties(**tree.get("reported", {})),
         "subscriptions": set(tree.get("subscriptions", ())),
     }
+    check_name(fields["id"])
+    check_keys(fields["keys"])
     return Device(**fields)
 
 
 def enrolment_tree(one: Enrolment) -> dict[str, Any]:
     return {
         **asdict(replace(one, certificates=())),
-        "certificates": list(map(pem, one.certificates)),
+        "certificates": pems(one.certificates),
     }
 
 
@@ -85,13 +89,19 @@ def enrolment(tree: Mapping[str, Any]) -> Enrolment:
     Raises:
         TypeError, ValueError: a field is unknown or wrong.
     """
-    fields = {
+    fields: dict[str, Any] = {
         **tree,
         "keys": tuple(tree.get("keys", ())),
         "hubs": tuple(tree.get("hubs", ())),
         "certificates": _certificates(tree.get("certificates", ())),
     }
+    check_name(fields["name"])
+    check_keys(fields["keys"])
     return Enrolment(**fields)
+
+
+def pems(certificates: Iterable[x509.Certificate]) -> list[str]:
+    return [pem(one).decode() for one in certificates]
 
 
 def _certificates(pems: tuple[str, ...] | list[str]) -> tuple[x509.Certificate, ...]:
