@@ -1,0 +1,99 @@
+"""The vision process: `python -m firmware.vision --channel FD`, started by the supervisor.
+
+Its libraries stay on one thread (they park floats of pictures on the stacks of others), and what
+it imports is all that it ever loads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
+
+from firmware import messages, settings
+from firmware.errors import SensorError
+from firmware.event_log import log
+from firmware.sealing import Recipient
+from firmware.settings import Settings
+from firmware.vision import models
+from firmware.vision.frames import FrameSource
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m firmware.vision")
+    parser.add_argument("--channel", type=int, required=True, help="inherited socket")
+    channel = socket.socket(fileno=parser.parse_args().channel)
+    start = messages.receive(channel)
+    if not isinstance(start, messages.StartVision):
+        return 1
+    try:
+        look(channel, start)
+    except SensorError as error:
+        messages.send(channel, messages.failed(error))
+        return error.exit_code
+    except OSError:
+        return 1  # the supervisor is gone: nobody is left to tell
+    return 0
+
+
+def look(channel: socket.socket, start: messages.StartVision) -> None:
+    """Open the source, load the engines that the policy allows, and run the loop.
+
+    Raises:
+        SensorError: what vision cannot run without, or stopped for.
+        OSError: the supervisor is gone.
+    """
+    began = time.monotonic()
+    current = settings.check(start.settings)
+    recipient = Recipient.from_bytes(start.recipient_key)
+    from firmware.drivers import onnx_engine  # noqa: PLC0415  after the checks: 60 MB, 0.4 s
+    from firmware.vision.pipeline import Pipeline  # noqa: PLC0415
+    from firmware.vision.worker import Worker  # noqa: PLC0415
+
+    open_opened = functools.partial(open_source, current)
+    source = open_opened()
+    frame_px = (source.width_px, source.height_px)
+    folder = models.directory(current.models.directory)
+    wanted = models.chosen(folder, current, frame_px)
+    model_set = models.model_set(wanted)
+    engines = onnx_engine.load(folder, *wanted)
+    pipeline = Pipeline(current, engines, model_set=model_set, frame_px=frame_px)
+    worker = Worker(
+        channel,
+        open_opened,
+        pipeline,
+        source=source,
+        recipient=recipient,
+        device=start.device,
+    )
+    log("vision_ready", model_set=model_set, start_ms=round((time.monotonic() - began) * 1000))
+    messages.send(channel, messages.VisionReady(model_set))
+    worker.run()
+
+
+def open_source(current: Settings) -> FrameSource:
+    """The source that `[source] uri` names.
+
+    Raises:
+        CameraError: it is not there, or gives no frames that the sensor can use.
+    """
+    from firmware.drivers.video_file import VideoFile  # noqa: PLC0415
+
+    source = VideoFile(Path(current.source.uri), realtime=current.source.realtime)
+    log(
+        "camera_opened",
+        width=source.width_px,
+        height=source.height_px,
+        frames_per_s=round(source.frames_per_s),
+    )
+    return source
+
+
+if __name__ == "__main__":
+    sys.exit(main())

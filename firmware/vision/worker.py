@@ -1,0 +1,220 @@
+"""The loop of the vision process: look, seal, send; and do what the supervisor says."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import FrameType
+
+from firmware import messages, settings
+from firmware.errors import CameraError, SealError
+from firmware.event_log import log
+from firmware.record import Interaction
+from firmware.sealing import Recipient, seal
+from firmware.vision.frames import FrameSource
+from firmware.vision.pipeline import Pipeline
+from firmware.vision.tally import Tally
+
+HEALTH_S = 2.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+"""Between two tries to open a camera that was lost."""
+NUMBERS_S = 30.0
+"""How long an ended interaction waits for the supervisor to lease more numbers."""
+
+
+class Worker:
+    """Turns frames into sealed interactions until the source ends or somebody says stop.
+
+    Args:
+        channel: to the supervisor.
+        open_source: opens the source; called again when a camera was lost or paused.
+        pipeline: made for the source's size of frames.
+        source: the source, open.
+        recipient: whom records are sealed to.
+        device: the device's id, for the header.
+    """
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        open_source: Callable[[], FrameSource],
+        pipeline: Pipeline,
+        *,
+        source: FrameSource,
+        recipient: Recipient,
+        device: str,
+    ) -> None:
+        self._channel = channel
+        self._open_source = open_source
+        self._pipeline = pipeline
+        self._source = source
+        self._recipient = recipient
+        self._device = device
+        self._tally = Tally()
+        self._numbers: deque[int] = deque()
+        self._stopping = self._paused = False
+        self._attempts = 0  # to open the camera since it last gave a frame
+        self._dirty = False  # somebody was in view since the last wipe
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
+
+    def stop(self, *_: int | FrameType | None) -> None:
+        """End after this turn; also a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """The loop. Open interactions are sealed and everything is wiped however it ends.
+
+        Raises:
+            CameraError: a clip cannot be read to its end.
+            EngineError, SealError: vision must be replaced.
+            OSError: the supervisor is gone.
+        """
+        signal.signal(signal.SIGTERM, self.stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
+        try:
+            while self._look():
+                started_ns = time.monotonic_ns()
+                self._deliver(self._pipeline.turn())
+                self._tally.turned(time.monotonic_ns() - started_ns)
+                self._tidy()
+                self._listen()
+        finally:
+            self._empty()
+            self._source.close()
+        if not self._stopping:
+            log("camera_ended", frames=self._tally.frames)
+            messages.send(self._channel, messages.SourceEnded(self._tally.frames))
+
+    def _look(self) -> bool:
+        """Fill the pipeline's frame; False when the clip has ended or it is time to stop."""
+        while not self._stopping:
+            if self._paused:
+                self._rest()
+                continue
+            try:
+                more = self._source.read(self._pipeline.frame)
+            except CameraError:
+                if not self._source.live:
+                    raise
+                self._recover()
+                continue
+            self._attempts = 0
+            return more
+        return False
+
+    def _deliver(self, interactions: Iterable[Interaction]) -> None:
+        for interaction in interactions:
+            number = self._next_number()
+            envelope = seal(
+                interaction, number=number, device=self._device, recipient=self._recipient
+            )
+            messages.send(self._channel, messages.Sealed(number, envelope))
+            self._tally.interactions += 1
+
+    def _tidy(self) -> None:
+        """Wipe as soon as nobody is in view."""
+        if self._pipeline.tracks:
+            self._dirty = True
+        elif self._dirty:
+            self._wipe()
+
+    def _wipe(self) -> None:
+        started_ns = time.monotonic_ns()
+        self._source.release()
+        self._pipeline.wipe()
+        self._dirty = False
+        self._tally.wiped(time.monotonic_ns() - started_ns)
+
+    def _empty(self) -> None:
+        """End and seal what is open, then wipe."""
+        try:
+            self._deliver(self._pipeline.finish(time.monotonic_ns() if self._source.live else 0))
+        finally:
+            self._wipe()
+
+    def _rest(self) -> None:
+        """Camera off until the supervisor says resume."""
+        self._empty()
+        if self._source.live:
+            self._source.close()
+        while self._paused and not self._stopping:
+            self._listen(HEALTH_S)
+        if self._source.live:
+            self._recover()
+
+    def _recover(self) -> None:
+        """Open the camera again, later and later; interactions end when it takes too long."""
+        self._source.close()
+        if self._attempts == 0:
+            self._tally.camera_losses += 1
+        lost_at = time.monotonic()
+        while not (self._stopping or self._paused):
+            pause_s = min(FIRST_PAUSE_S * 2**self._attempts, LONGEST_PAUSE_S)
+            self._attempts += 1
+            log("camera_lost", attempt=self._attempts, retry_in_ms=round(pause_s * 1000))
+            self._listen(pause_s)
+            max_lost_s = self._pipeline.settings.tracking.max_lost_s
+            if self._pipeline.tracks and time.monotonic() - lost_at > max_lost_s:
+                self._empty()
+            try:
+                self._source = self._open_source()
+            except CameraError:
+                continue
+            return
+
+    # ---- the supervisor ------------------------------------------------------------------------
+
+    def _listen(self, for_s: float = 0.0) -> None:
+        """Do what the supervisor says, now and for so many seconds; report when it is due."""
+        until = time.monotonic() + for_s
+        while not self._stopping:
+            if self._tally.due(HEALTH_S):
+                health = self._tally.report(len(self._pipeline.tracks))
+                messages.send(self._channel, health)
+            wait_s = min(max(0.0, until - time.monotonic()), HEALTH_S)
+            if self._poll.poll(wait_s * 1000):
+                paused = self._paused
+                self._obey(messages.receive(self._channel))
+                if self._paused != paused:
+                    return
+            elif time.monotonic() >= until:
+                return
+
+    def _obey(self, message: messages.AnyMessage | None) -> None:
+        match message:
+            case messages.NumberLease(first, count):
+                # A lease that does not go on where the last one ends replaces it.
+                if self._numbers and self._numbers[-1] + 1 != first:
+                    self._numbers.clear()
+                self._numbers.extend(range(first, first + count))
+            case messages.Recipient(public_key):
+                self._recipient = Recipient.from_bytes(public_key)
+            case messages.Pause():
+                self._paused = True
+            case messages.Resume():
+                self._paused = False
+            case messages.Patch(patch):
+                self._pipeline.settings = settings.patched(self._pipeline.settings, patch)
+            case messages.Stop():
+                self.stop()
+            case None:
+                raise ConnectionResetError("the supervisor is gone")
+            case _:
+                pass
+
+    def _next_number(self) -> int:
+        until = time.monotonic() + NUMBERS_S
+        while not self._numbers:
+            wait_s = until - time.monotonic()
+            if wait_s <= 0 or not self._poll.poll(wait_s * 1000):
+                raise SealError(
+                    "no number was leased for an interaction",
+                    remedy="check the identity partition: is it full or read-only?",
+                )
+            self._obey(messages.receive(self._channel))
+        return self._numbers.popleft()
