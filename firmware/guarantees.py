@@ -27,7 +27,7 @@ from firmware import launcher, settings
 from firmware.errors import PrivacyError
 from firmware.messages import Guarantee
 from firmware.settings import Settings
-from firmware.vision import models, native, sandbox
+from firmware.vision import models, sandbox, wiping
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.malloc.restype = _libc.realloc.restype = ctypes.c_void_p
@@ -55,7 +55,7 @@ def check(current: Settings) -> tuple[Guarantee, ...]:
             _objects_are_overwritten,
             "let the supervisor start vision: it sets PYTHONMALLOC=malloc",
         ),
-        ("stack_scrub", _scrub_is_built, "install a C compiler and run `make native`"),
+        ("stack_scrub", wiping.scrubs_stack, "install a C compiler and run `make native`"),
         (
             "memory_locked",
             _memory_is_locked,
@@ -150,10 +150,6 @@ def _objects_are_overwritten() -> bool:
     address = id(thing) + bytes.__basicsize__ - 1
     del thing
     return bytes([_MARK]) * 8 not in ctypes.string_at(address, 100)
-
-
-def _scrub_is_built() -> bool:
-    return native.library(native.SCRUB) is not None
 
 
 def _memory_is_locked() -> bool:

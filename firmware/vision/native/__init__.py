@@ -1,4 +1,4 @@
-"""The two small C libraries of a wipe: built at set-up, never in the repository.
+"""The small C libraries of a wipe and its proof: built at set-up, never in the repository.
 
 `python -m firmware.vision.native` (make native) compiles them into the cache. A library's name
 holds a checksum of its source, so a stale build is never loaded. Without a compiler the launcher
@@ -17,7 +17,7 @@ from pathlib import Path
 from firmware.errors import PrivacyError
 
 SOURCES = Path(__file__).resolve().parent
-ZERO_ON_FREE, SCRUB = "zero_on_free", "scrub"
+ZERO_ON_FREE, SCRUB, SEARCH = NAMES = ("zero_on_free", "scrub", "search")
 _FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-z,now", "-Wl,-z,relro")
 
 
@@ -40,7 +40,7 @@ def build() -> list[Path]:
             remedy="install one (apt install gcc libc6-dev) and run `make native`; until then "
             "glibc's fill-on-free is used and the stack is not scrubbed",
         )
-    return [library(name) or _compile(compiler, name) for name in (ZERO_ON_FREE, SCRUB)]
+    return [library(name) or _compile(compiler, name) for name in NAMES]
 
 
 def _path(name: str) -> Path:

@@ -1,0 +1,58 @@
+"""The one list of what a wipe does. Who owns a buffer wipes it; what nobody owns is done here.
+
+Registered buffers, engines and the source are wiped by their owners. What is left are copies that
+no line of ours made: blocks that numpy keeps for small arrays, numbers that the interpreter keeps
+for reuse, and the dead part of the stack. Freed heap blocks need nothing: the process runs with an
+allocator that overwrites them (firmware/launcher.py).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from firmware.vision import memory, native
+from firmware.vision.engine import Engine
+
+# numpy keeps up to 7 blocks of each size below 1024 bytes (numpy/_core/src/multiarray/alloc.c).
+_SMALL_BYTES, _KEPT_BLOCKS = 1024, 7
+# CPython keeps up to 100 dead floats with their values (Include/internal/pycore_floatobject.h).
+_KEPT_FLOATS = 100
+
+_scrub = native.library(native.SCRUB)
+_native = ctypes.PyDLL(str(_scrub)) if _scrub else None
+
+
+def everything(engines: Mapping[str, Engine], release_source: Callable[[], None]) -> None:
+    """Nothing of any visitor remains: for an empty scene, a pause, the end.
+
+    Args:
+        engines: their activations hold parts of the last pictures.
+        release_source: lets the decoder go, with its pool of frames.
+    """
+    release_source()
+    for engine in engines.values():
+        engine.scrub()
+    memory.wipe()
+    residue()
+
+
+def residue() -> None:
+    """What the interpreter, numpy and the stack keep of values that nobody holds any more."""
+    gc.collect()
+    for size in range(1, _SMALL_BYTES):
+        blocks = [np.zeros(size, np.uint8) for _ in range(_KEPT_BLOCKS)]
+    del blocks
+    floats = [float(number) for number in range(2 * _KEPT_FLOATS)]
+    del floats
+    if _native:
+        _native.scrub_registers()
+        _native.scrub_stack()
+
+
+def scrubs_stack() -> bool:
+    """Whether the library that scrubs the stack was built and works."""
+    return bool(_native and _native.scrub_stack() > 0)
