@@ -11,7 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from firmware.device_trust import DeviceTrust
 from firmware.errors import SensorError
+from firmware.reader import Reader
+from firmware.recipient import PrivateKey
 from hil.local_hub.cloud import Options
 from hil.local_hub.control import Control
 from hil.local_hub.errors import ServiceError
@@ -61,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command")
     watch = commands.add_parser("watch", help="print messages as they arrive")
     watch.add_argument("--after", type=int, default=0, help="leave out so many from the beginning")
+    opening = commands.add_parser("open", help="open records as they arrive, one JSON line each")
+    opening.add_argument("--after", type=int, default=0, help="as for watch")
+    opening.add_argument("--key", type=Path, action="append", required=True, help="recipient's")
+    opening.add_argument("--devices", type=Path, required=True, help="folder of certificates")
+    enrol = commands.add_parser("enrol", help="write enrolments from a JSON file into DPS")
+    enrol.add_argument("file", type=Path, help="list of objects: hil.local_hub.state.enrolment")
     commands.add_parser("devices", help="list the registry")
     commands.add_parser("stats", help="print totals")
     for name, what in (("twin", "print a device's twin"), ("remove", "take a device out")):
@@ -127,32 +138,41 @@ async def _serve(options: Options) -> int:
     return 0
 
 
-def _speak(service: Service, command: str, arguments: dict[str, Any]) -> None:
+def _speak(service: Service, command: str, given: dict[str, Any]) -> None:
     if command == "watch":
-        for event in service.watch(after=arguments["after"]):
-            print(
-                f"{event.at:.3f} {event.device} {event.message_id} {len(event.body)} octets "
-                f"{json.dumps(event.properties)}",
-                flush=True,
-            )
-    elif command == "fault" and arguments["action"] == "clear":
+        for event in service.watch(after=given["after"]):
+            shown = f"{event.message_id} {len(event.body)} octets {json.dumps(event.properties)}"
+            print(f"{event.at:.3f} {event.device} {shown}", flush=True)
+    elif command == "open":
+        _open(service, given["after"], given["key"], given["devices"])
+    elif command == "enrol":
+        print(f"{service.enrol_from(given['file'])} enrolments written")
+    elif command == "fault" and given["action"] == "clear":
         service.clear_faults()
     elif command == "fault":
         named = ("action", "point", "device", "probability", "count", "seconds", "code")
-        service.fault(**{name: arguments[name] for name in named})
+        service.fault(**{name: given[name] for name in named})
     elif command == "call":
         status, payload = service.call(
-            arguments["device"],
-            arguments["method"],
-            arguments["payload"],
-            timeout_s=arguments["timeout_s"],
+            given["device"], given["method"], given["payload"], timeout_s=given["timeout_s"]
         )
         print(json.dumps({"status": status, "payload": payload}))
     else:
-        given = {name: arguments[name] for name in ("device", "patch") if name in arguments}
-        result = getattr(service, command)(**given)
+        result = getattr(service, command)(
+            **{name: given[name] for name in ("device", "patch") if name in given}
+        )
         if result is not None:
             print(json.dumps(result, indent=2))
+
+
+def _open(service: Service, after: int, keys: list[Path], devices: Path) -> None:
+    reader = Reader(map(PrivateKey.load, keys), DeviceTrust.from_folder(devices))
+    for event in service.watch(after=after):
+        reading = reader.read(event.body, event.device)
+        for opened in reading.records:
+            print(msgspec.json.encode(opened).decode(), flush=True)
+        for error in reading.refused:
+            print(f"refused: {error.problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

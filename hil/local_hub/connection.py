@@ -49,11 +49,13 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._packets = PacketStream(MAX_MESSAGE + 64 * 1024)
         self._packet_id = 0
-        self._silent = False
+        self._silent = self._ended = False
         self._calls: dict[str, asyncio.Future[MethodResult]] = {}
         self.hub: IotHub | None = None
         self.device: Device | None = None
         self.registrant: Registrant | None = None
+        self.is_clean = False
+        """Whether its session ends with the connection."""
         self.deadline = self._loop.time() + CONNECT_WITHIN_S
         """When the server's sweep ends this connection (loop time)."""
         self.expires_at_s = math.inf
@@ -63,16 +65,10 @@ class Connection:
     async def run(self) -> None:
         """Serve until either side ends it. Never raises but on cancellation."""
         try:
-            while chunk := await self._reader.read(65536):
-                if self._silent:
-                    continue
-                octets, reply = self._wire.received(chunk)
-                if reply:
-                    self._writer.write(reply)
-                for packet in self._packets.feed(octets):
-                    if not self._receive(packet):
-                        return
-                await self._writer.drain()
+            while not self._ended and (chunk := await self._reader.read(65536)):
+                if not self._silent:
+                    self._hear(chunk)
+                    await self._writer.drain()
         except mqtt.ProtocolError as error:
             self._server.refused(self.name, error)
         except OSError:
@@ -84,17 +80,27 @@ class Connection:
             with contextlib.suppress(OSError, RuntimeError):
                 self._writer.close()
 
+    def _hear(self, chunk: bytes) -> None:
+        octets, reply = self._wire.received(chunk)
+        if reply:
+            self._writer.write(reply)
+        for packet in self._packets.feed(octets):
+            self._receive(packet)
+            if self._ended or self._silent:
+                break
+
     @property
     def name(self) -> str:
         identity = self.device or self.registrant
         return identity.id if identity else "?"
 
     def send(self, packet: mqtt.Packet) -> None:
-        if not self._writer.is_closing() and not self._silent:
+        if not self._ended and not self._silent:
             self._writer.write(self._wire.sending(packet.encode()))
 
     def abort(self) -> None:
         """Reset the TCP connection: no close_notify, no FIN, what is not sent yet is lost."""
+        self._ended = True
         raw = self._writer.get_extra_info("socket")
         with contextlib.suppress(OSError):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -122,12 +128,12 @@ class Connection:
         finally:
             del self._calls[request]
 
-    def _receive(self, packet: mqtt.Packet) -> bool:
-        """Act on one packet; False ends the connection in order."""
+    def _receive(self, packet: mqtt.Packet) -> None:
         if self.device is None and self.registrant is None:
             if not isinstance(packet, mqtt.Connect):
                 raise mqtt.ProtocolError("the first packet must be CONNECT")
-            return self._connect(packet)
+            self._connect(packet)
+            return
         if self._patience_s is not None:
             self.deadline = self._loop.time() + self._patience_s
         if isinstance(packet, mqtt.Publish):
@@ -142,31 +148,29 @@ class Connection:
         elif isinstance(packet, mqtt.Pingreq):
             self.send(mqtt.Pingresp())
         elif isinstance(packet, mqtt.Disconnect):
-            return False
+            self._ended = True
         elif not isinstance(packet, mqtt.Puback):
             raise mqtt.ProtocolError(f"{type(packet).__name__} is not for a server")
-        return True
 
-    def _connect(self, packet: mqtt.Connect) -> bool:
-        chain = client_chain(self._writer.get_extra_info("ssl_object"))
+    def _connect(self, packet: mqtt.Connect) -> None:
         is_dps = Provisioning.is_meant(packet)
         point: Point = "dps_connect" if is_dps else "connect"
         fault = self._cloud.faults.strike(point, packet.client_id)
-        if fault and fault.action == "refuse":
-            self.send(mqtt.Connack(fault.code))
-            return False
         if fault and self._break(fault):
-            return True
+            return
         try:
+            if fault:
+                raise RefusedError(fault.code, "by order")
+            chain = client_chain(self._writer.get_extra_info("ssl_object"))
             resumed = self._admit(packet, chain, is_dps=is_dps)
         except RefusedError as refusal:
             self._server.refused(repr(packet.client_id), refusal)
             self.send(mqtt.Connack(refusal.code))
-            return False
+            self._ended = True
+            return
         self._patience_s = packet.keep_alive_s * 1.5 or None
         self.deadline = self._loop.time() + (self._patience_s or math.inf)
         self.send(mqtt.Connack(mqtt.ACCEPTED, session_present=resumed))
-        return True
 
     def _admit(self, packet: mqtt.Connect, chain: Chain, *, is_dps: bool) -> bool:
         """Who is it? True when a session is resumed."""
@@ -179,7 +183,8 @@ class Connection:
         admission = hub.admit(packet, chain)
         self.hub, self.device = hub, admission.device
         self.expires_at_s = admission.expires_at_s
-        if packet.clean_session:
+        self.is_clean = packet.clean_session
+        if self.is_clean:
             self.device.subscriptions.clear()
         self._server.take_place(self)
         return bool(self.device.subscriptions)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import glob
 import inspect
 import json
 from collections.abc import Awaitable, Callable
@@ -27,70 +26,12 @@ from hil.local_hub.twin import TwinError
 MAX_LINE = 4 * 1024 * 1024
 
 
-class Control:
-    """Answers requests about one server. Each public method is a request of that name."""
+class Requests:
+    """What can be asked: each public method is a request of that name."""
 
     def __init__(self, server: Server, stop: Callable[[], None]) -> None:
         self._server, self._cloud = server, server.cloud
         self._stop = stop
-        self._listener: asyncio.Server | None = None
-
-    async def listen(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-        self._listener = await asyncio.start_unix_server(self._serve, str(path), limit=MAX_LINE)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, ValueError):  # ValueError: an endless line
-            while line := await reader.readline():
-                request = json.loads(line)
-                if request.get("do") == "watch":
-                    await self._watch(int(request.get("after", 0)), reader, writer)
-                    break
-                writer.write(json.dumps(await self._answer(request)).encode() + b"\n")
-                await writer.drain()
-        writer.close()
-
-    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        name = str(request.pop("do", ""))
-        try:
-            ask = None if name.startswith("_") else getattr(self, name, None)
-            if ask is None or name == "listen":
-                raise ServiceError(
-                    400, f"no request {name!r}", remedy="see hil/local_hub/control.py"
-                )
-            try:
-                inspect.signature(ask).bind(**request)
-            except TypeError as error:
-                raise ServiceError(400, f"{name}: {error}", remedy="correct it") from None
-            result = ask(**request)
-            return {"done": await result if isinstance(result, Awaitable) else result}
-        except ServiceError as error:
-            failed = {"status": error.status, "problem": error.problem, "remedy": error.remedy}
-        except (TypeError, ValueError, KeyError) as error:
-            failed = {"status": 400, "problem": f"{name}: {error}", "remedy": "correct it"}
-        return {"failed": failed}
-
-    async def _watch(
-        self, after: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        """Send the capture file's lines from number `after` on, then each new one as it comes."""
-        gone = asyncio.ensure_future(reader.read())
-        fresh = asyncio.Event()
-        self._cloud.watchers.add(fresh)
-        number = 0
-        with self._cloud.capture.path.open("rb") as file:
-            while not gone.done():
-                fresh.clear()
-                if line := file.readline():
-                    number += 1
-                    if number > after:
-                        writer.write(line)
-                        await writer.drain()
-                else:
-                    waiting = asyncio.ensure_future(fresh.wait())
-                    await asyncio.wait([gone, waiting], return_when=asyncio.FIRST_COMPLETED)
-                    waiting.cancel()
-        self._cloud.watchers.discard(fresh)
 
     # ---- registry and twins ----------------------------------------------------------------------
 
@@ -121,19 +62,15 @@ class Control:
             entry.subscriptions = before.subscriptions
         self._cloud.hubs[name].devices[entry.id] = entry
         self._trust_changed()
-        self._server.kick(glob.escape(entry.id))
 
     def remove(self, device: str) -> None:
         hub, entry = self._cloud.find(device)
         del hub.devices[entry.id]
         self._trust_changed()
-        self._server.kick(glob.escape(device))
 
     def enable(self, device: str, enabled: bool) -> None:
         self._cloud.find(device)[1].enabled = enabled
         self._cloud.changed()
-        if not enabled:
-            self._server.kick(glob.escape(device))
 
     def twin(self, device: str) -> dict[str, Any]:
         return twin(self._cloud.find(device)[1])
@@ -212,3 +149,69 @@ class Control:
     def _trust_changed(self) -> None:
         self._server.handshakes.renew()
         self._cloud.changed()
+
+
+class Control:
+    """The socket: requests in, answers out."""
+
+    def __init__(self, server: Server, stop: Callable[[], None]) -> None:
+        self._cloud = server.cloud
+        self._requests = Requests(server, stop)
+        self._listener: asyncio.Server | None = None
+
+    async def listen(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self._listener = await asyncio.start_unix_server(self._serve, str(path), limit=MAX_LINE)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, ValueError):  # ValueError: an endless line
+            while line := await reader.readline():
+                request = json.loads(line)
+                if request.get("do") == "watch":
+                    await self._watch(int(request.get("after", 0)), reader, writer)
+                    break
+                writer.write(json.dumps(await self._answer(request)).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = str(request.pop("do", ""))
+        try:
+            ask = None if name.startswith("_") else getattr(self._requests, name, None)
+            if ask is None:
+                raise ServiceError(
+                    400, f"no request {name!r}", remedy="see hil/local_hub/control.py"
+                )
+            try:
+                inspect.signature(ask).bind(**request)
+            except TypeError as error:
+                raise ServiceError(400, f"{name}: {error}", remedy="correct it") from None
+            result = ask(**request)
+            return {"done": await result if isinstance(result, Awaitable) else result}
+        except ServiceError as error:
+            failed = {"status": error.status, "problem": error.problem, "remedy": error.remedy}
+        except (TypeError, ValueError, KeyError) as error:
+            failed = {"status": 400, "problem": f"{name}: {error}", "remedy": "correct it"}
+        return {"failed": failed}
+
+    async def _watch(
+        self, after: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Send the capture file's lines from number `after` on, then each new one as it comes."""
+        gone = asyncio.ensure_future(reader.read())
+        fresh = asyncio.Event()
+        self._cloud.watchers.add(fresh)
+        number = 0
+        with self._cloud.capture.path.open("rb") as file:
+            while not gone.done():
+                fresh.clear()
+                if line := file.readline():
+                    number += 1
+                    if number > after:
+                        writer.write(line)
+                        await writer.drain()
+                else:
+                    waiting = asyncio.ensure_future(fresh.wait())
+                    await asyncio.wait([gone, waiting], return_when=asyncio.FIRST_COMPLETED)
+                    waiting.cancel()
+        self._cloud.watchers.discard(fresh)

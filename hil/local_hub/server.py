@@ -113,6 +113,8 @@ class Server:
             key = connection.hub.name, connection.device.id
             if self.devices.get(key) is connection:
                 del self.devices[key]
+                if connection.is_clean:
+                    connection.device.subscriptions.clear()
 
     def refused(self, name: str, reason: object) -> None:
         self.refusals += 1
@@ -161,13 +163,13 @@ class Server:
             await self._listen()
 
     async def _sweep(self) -> None:
-        """End what has been silent for too long or has an expired token; save what changed."""
+        """End connections that may not stay any longer; save what changed."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SWEEP_S)
             for connection in list(self._connections):
-                expired = connection.expires_at_s <= self._clock()
-                if expired or connection.deadline <= loop.time():
+                late = connection.deadline <= loop.time()
+                if late or connection.expires_at_s <= self._clock() or _is_removed(connection):
                     connection.abort()
             self.cloud.save()
 
@@ -175,6 +177,14 @@ class Server:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_removed(connection: Connection) -> bool:
+    """Whether its device has been removed, replaced or disabled since."""
+    if connection.hub is None or connection.device is None:
+        return False
+    entry = connection.hub.devices.get(connection.device.id)
+    return entry is not connection.device or not entry.enabled
 
 
 def _is_address(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -119,6 +120,21 @@ class Service:
             **more,
         )
 
+    def enrol_from(self, path: Path) -> int:
+        """Write the enrolments in a JSON file: a list of objects with the fields of `Enrolment`,
+        certificates as PEM text; gives their number."""
+        try:
+            enrolments = json.loads(path.read_text())
+            for enrolment in enrolments:
+                self._ask("enrol", **enrolment)
+        except (OSError, ValueError, TypeError) as error:
+            raise ServiceError(
+                400,
+                f"enrolments in {path} cannot be read: {error}",
+                remedy="see Service.enrol_from",
+            ) from error
+        return len(enrolments)
+
     def unenrol(self, name: str) -> None:
         self._ask("unenrol", name=name)
 
@@ -134,7 +150,7 @@ class Service:
     # ---- messages --------------------------------------------------------------------------------
 
     def watch(self, *, after: int = 0, timeout_s: float | None = None) -> Iterator[Event]:
-        """Messages as they arrive, from number `after` in the capture on; ends with the hub.
+        """Messages as they arrive, after the first `after` in the capture; ends with the hub.
 
         Raises:
             TimeoutError: nothing came for `timeout_s`.
@@ -215,7 +231,7 @@ def running(state: Path, host: str, *options: str) -> Iterator[Service]:
         hub = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors)
     assert hub.stdout
     try:
-        if not hub.stdout.readline():
+        if not select.select([hub.stdout], [], [], START_WITHIN_S)[0] or not hub.stdout.readline():
             raise ServiceError(503, f"the hub on {host} does not start", remedy=f"read {log}")
         service = Service(state)
         try:
