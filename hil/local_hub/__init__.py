@@ -2,6 +2,7 @@
 
 from hil.local_hub.capture import Event, events
 from hil.local_hub.errors import ServiceError
-from hil.local_hub.service import Service, running
+from hil.local_hub.service import Service
+from hil.local_hub.start import running
 
 __all__ = ["Event", "Service", "ServiceError", "events", "running"]
