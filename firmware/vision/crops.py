@@ -1,0 +1,104 @@
+"""Faces brought to one size and stance for the attribute networks."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware.vision import memory
+
+# Where dlib's mean face has the five landmarks, in units of its own extent: the eyes from
+# `get_face_chip_details` (eye centres of the mean face), nose and mouth relative to them from the
+# median of the detector's landmarks on frontal faces.
+_MEAN_FACE = (0.227 + 0.2214j, 0.7534 + 0.2214j, 0.4902 + 0.4793j, 0.277 + 0.711j, 0.7034 + 0.711j)
+_HALVINGS = 3
+
+
+class Chips:
+    """Cuts aligned faces out of frames of one size.
+
+    A face is turned, scaled and moved so that its five landmarks come as near as possible (least
+    squares) to those of dlib's mean face, the chip that the age and gender networks were trained
+    on. With padding 0.2 the eyes are at (.305, .301) and (.681, .301) of the chip.
+    """
+
+    def __init__(self, width_px: int, height_px: int, side_px: int) -> None:
+        self._halves = [
+            memory.allocate(f"chips.half{n}", (height_px >> n, width_px >> n, 3), np.uint8)
+            for n in range(1, _HALVINGS + 1)
+        ]
+        self._chip = memory.allocate("chips.chip", (side_px, side_px, 3), np.uint8)
+        self._planes = memory.allocate("chips.planes", (3, side_px, side_px), np.uint8)
+
+    def cut(
+        self,
+        pixels: NDArray[np.uint8],
+        landmarks: NDArray[np.float32],
+        target: NDArray[np.float32],
+        *,
+        padding: float = 0.2,
+        mirrored: bool = False,
+    ) -> None:
+        """Write one face into a row of a network's input.
+
+        Args:
+            pixels: u8 (H, W, 3) BGR, the frame.
+            landmarks: f32 (5, 2), in the order of `Detections.landmarks`.
+            target: f32 (3, side, side), filled with RGB 0 … 255.
+            padding: room around the mean face, as a part of its extent.
+        """
+        side = target.shape[1]
+        scale, shift = _similarity(landmarks, side, padding)
+        pixels, scale, shift = self._shrunk(pixels, scale, shift, side)
+        turn = np.array(
+            ((scale.real, -scale.imag, shift.real), (scale.imag, scale.real, shift.imag))
+        )
+        chip, planes = self._chip[:side, :side], self._planes[:, :side, :side]
+        cv2.warpAffine(pixels, turn, (side, side), dst=chip, borderMode=cv2.BORDER_REPLICATE)
+        cv2.split(chip, list(planes))
+        np.copyto(target, planes[::-1, :, ::-1] if mirrored else planes[::-1])
+
+    def _shrunk(
+        self, pixels: NDArray[np.uint8], scale: complex, shift: complex, side: int
+    ) -> tuple[NDArray[np.uint8], complex, complex]:
+        """Halve the face's surroundings until at most every second pixel would be passed over."""
+        for half in self._halves:
+            if abs(scale) > 0.5:
+                break
+            centre = (side * (0.5 + 0.5j) - shift) / scale
+            reach = side * math.sqrt(0.5) / abs(scale) + 2
+            left, top = max(0, int(centre.real - reach)), max(0, int(centre.imag - reach))
+            region = pixels[top : int(centre.imag + reach), left : int(centre.real + reach)]
+            rows, columns = region.shape[0] // 2, region.shape[1] // 2
+            if not rows or not columns:
+                break
+            smaller = half[:rows, :columns]
+            region = region[: 2 * rows, : 2 * columns]
+            cv2.resize(region, (columns, rows), dst=smaller, interpolation=cv2.INTER_AREA)
+            pixels = smaller
+            shift += scale * (left + 0.5 + (top + 0.5) * 1j)
+            scale *= 2
+        return pixels, scale, shift
+
+
+def _similarity(
+    landmarks: NDArray[np.float32], side: int, padding: float
+) -> tuple[complex, complex]:
+    """Scale with turn, and shift, of the least-squares similarity from frame to chip.
+
+    Points are complex numbers x + iy; then the similarity is z → scale·z + shift (Umeyama 1991
+    without reflection).
+    """
+    unit = side / (1 + 2 * padding)
+    wanted = [(point + padding * (1 + 1j)) * unit for point in _MEAN_FACE]
+    given = [complex(x, y) for x, y in landmarks.tolist()]
+    given_mean, wanted_mean = sum(given) / 5, sum(wanted) / 5
+    spread = sum(abs(z - given_mean) ** 2 for z in given)
+    joint = sum(
+        (z - given_mean).conjugate() * (w - wanted_mean) for z, w in zip(given, wanted, strict=True)
+    )
+    scale = joint / max(spread, 1e-6)
+    return scale, wanted_mean - scale * given_mean
