@@ -52,6 +52,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "registration_failed": frozenset({"error", "status", "retry_in_ms"}),
     "registration_not_kept": frozenset(),
     "report_refused": frozenset(),
+    "certificate_rejected": frozenset(),
+    "recipient_changed": frozenset(),
     "certificate_expires": frozenset({"days"}),
     "certificate_rotated": frozenset(),
     "method_called": frozenset({"method", "status"}),

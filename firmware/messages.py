@@ -65,7 +65,8 @@ class NumberLease(Message, frozen=True):
 
 
 class Recipient(Message, frozen=True):
-    """Seal to this public key from now on."""
+    """Seal to this public key from now on. From the uplink, which checked the operator's
+    signature, through the supervisor to vision, which checks it again."""
 
     public_key: bytes
 
@@ -188,6 +189,10 @@ class MethodCall(Message, frozen=True):
     payload: dict[str, Any]
 
 
+UplinkFault: TypeAlias = Literal["none", "expired", "early", "refused", "unreachable"]
+"""Why the last connection failed: the certificate's end, the clock, the service, the network."""
+
+
 class UplinkHealth(Message, frozen=True):
     """Totals since the process started."""
 
@@ -196,6 +201,7 @@ class UplinkHealth(Message, frozen=True):
     sent_bytes: Count = 0
     reconnects: Count = 0
     certificate_days: int = 0
+    last_fault: UplinkFault = "none"
 
 
 FromVision: TypeAlias = VisionReady | Sealed | VisionHealth | SourceEnded | Failed
@@ -203,7 +209,7 @@ ToVision: TypeAlias = (
     StartVision | NumberLease | Recipient | Pause | Resume | Patch | SelfTest | Stop
 )
 FromUplink: TypeAlias = (
-    UplinkReady | Delivered | HubLost | Desired | MethodCall | UplinkHealth | Failed
+    UplinkReady | Delivered | HubLost | Desired | MethodCall | UplinkHealth | Recipient | Failed
 )
 ToUplink: TypeAlias = StartUplink | Deliver | Health | Report | MethodResult | Stop
 AnyMessage: TypeAlias = FromVision | ToVision | FromUplink | ToUplink

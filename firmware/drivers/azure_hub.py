@@ -155,18 +155,11 @@ class AzureHub:
 
     def _on_desired(self, patch: Any) -> None:
         if isinstance(patch, dict):
-            self._listener.desired(*_split_version(patch))
+            self._listener.desired(patch)
 
     def _on_method(self, call: MethodRequest) -> None:
         payload = call.payload if isinstance(call.payload, dict) else {}
         self._listener.called(call.request_id, call.name, payload)
-
-
-def _split_version(desired: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Desired properties → their version (0 if it has none) and the rest without `$` keys."""
-    version = desired.get("$version")
-    rest = {key: value for key, value in desired.items() if not key.startswith("$")}
-    return (version if type(version) is int else 0), rest
 
 
 def _x509(identity: Identity) -> X509:

@@ -36,8 +36,8 @@ class Sensor(Protocol):
     def delivered(self, numbers: tuple[int, ...]) -> None:
         """The hub has acknowledged these interactions."""
 
-    def desired(self, version: int, patch: dict[str, Any]) -> None:
-        """The twin's desired properties changed."""
+    def desired(self, properties: dict[str, Any]) -> None:
+        """The twin's desired properties changed: a patch, with `$version`."""
 
     def called(self, request: str, name: str, payload: dict[str, Any]) -> None:
         """A direct method was called."""
@@ -82,11 +82,17 @@ class Courier(threading.Thread):
         self._patience_s = patience_s
         self._backoff = backoff
         self._stopping = threading.Event()
+        self._renewing = threading.Event()
 
     def stop(self) -> None:
         """Send what is there as long as the connection lasts, then end the thread."""
         self._stopping.set()
         self._outgoing.hurry()
+
+    def renew(self) -> None:
+        """Leave the present connection for a new one, once answers in hand are sent."""
+        self._renewing.set()
+        self._outgoing.wake()
 
     def pause(self, seconds: float) -> None:
         """Sleep, but not beyond the stop."""
@@ -113,7 +119,8 @@ class Courier(threading.Thread):
                 self.pause(pause_s)
 
     def _visit(self) -> None:
-        """One connection, until it is lost (UplinkError) or all is sent at the stop."""
+        """One connection, until it is lost (UplinkError), renewed, or all is sent at the stop."""
+        self._renewing.clear()
         line = _Line(self._sensor, self._outgoing)
         hub = self._sensor.connect(line)
         try:
@@ -129,6 +136,10 @@ class Courier(threading.Thread):
                     raise UplinkError(
                         "the connection with the hub was lost", remedy="none: it is made again"
                     )
+                if self._renewing.is_set():
+                    item = item or self._outgoing.next(0)
+                    if not isinstance(item, Answer | Patch):
+                        return
                 if item:
                     self._send(hub, item)
         finally:

@@ -35,8 +35,8 @@ class Listener(Protocol):
     def lost(self) -> None:
         """The connection is gone; this hub object will not come back."""
 
-    def desired(self, version: int, patch: dict[str, Any]) -> None:
-        """The twin's desired properties changed."""
+    def desired(self, properties: dict[str, Any]) -> None:
+        """The twin's desired properties changed: a patch, with `$version`."""
 
     def called(self, request: str, name: str, payload: dict[str, Any]) -> None:
         """A direct method was called; answer through `Hub.respond` with the same request."""

@@ -10,7 +10,7 @@ import datetime
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from firmware.errors import ProvisioningError
 
+ID_FILE = "device"
 KEY_FILE = "device.key"
 CERTIFICATE_FILE = "device.pem"
 SHARED_KEY_FILE = "shared.key"
@@ -139,17 +140,27 @@ class Certificate:
             ProvisioningError: it is missing or holds no certificate.
         """
         try:
-            return cls(path, x509.load_pem_x509_certificates(path.read_bytes())[0])
+            pem = path.read_bytes()
         except FileNotFoundError:
             raise ProvisioningError(
                 f"device certificate {path} does not exist",
                 remedy="have the request signed: flow-provision issue",
             ) from None
-        except (OSError, ValueError, IndexError) as error:
-            raise ProvisioningError(
-                f"device certificate {path} cannot be read ({type(error).__name__})",
-                remedy="put the PEM file there that flow-provision issue wrote",
-            ) from error
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return cls.parse(pem, path)
+
+    @classmethod
+    def parse(cls, pem: bytes, path: Path) -> Certificate:
+        """The certificate in PEM text that is or will be in the file `path`.
+
+        Raises:
+            ProvisioningError: the text holds no certificate.
+        """
+        try:
+            return cls(path, x509.load_pem_x509_certificates(pem)[0])
+        except (ValueError, IndexError) as error:
+            raise _unreadable(path, error) from error
 
     @property
     def device(self) -> str:
@@ -162,13 +173,23 @@ class Certificate:
         now = now or datetime.datetime.now(datetime.timezone.utc)
         return (self.leaf.not_valid_after_utc - now).days
 
-    def check(self, key: DeviceKey, device: str, now: datetime.datetime | None = None) -> None:
-        """Raises ProvisioningError unless it certifies `key` for `device` at this time."""
+    def validity(
+        self, now: datetime.datetime | None = None
+    ) -> Literal["valid", "expired", "early"]:
+        """Whether its time is now, over, or - which is the clock's fault - still to come."""
         now = now or datetime.datetime.now(datetime.timezone.utc)
-        certified = self.leaf.public_key().public_bytes(
+        if now > self.leaf.not_valid_after_utc:
+            return "expired"
+        return "valid" if now >= self.leaf.not_valid_before_utc else "early"
+
+    def certifies(self, key: DeviceKey) -> bool:
+        return key.public_key() == self.leaf.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        if certified != key.public_key():
+
+    def check(self, key: DeviceKey, device: str, now: datetime.datetime | None = None) -> None:
+        """Raises ProvisioningError unless it certifies `key` for `device` at this time."""
+        if not self.certifies(key):
             raise ProvisioningError(
                 f"certificate {self.path} is for another key",
                 remedy="have this device's own request signed: flow-provision issue",
@@ -178,17 +199,24 @@ class Certificate:
                 f"certificate {self.path} is for device {self.device!r}, not {device!r}",
                 remedy="put this device's certificate there, or correct the device id",
             )
-        if now > self.leaf.not_valid_after_utc:
+        if self.validity(now) == "expired":
             raise ProvisioningError(
                 f"certificate {self.path} expired on {self.leaf.not_valid_after_utc:%Y-%m-%d}",
                 remedy="issue a new one (flow-provision rotate); if that date lies ahead, the "
                 "clock is wrong: check time synchronisation",
             )
-        if now < self.leaf.not_valid_before_utc:
+        if self.validity(now) == "early":
             raise ProvisioningError(
                 f"certificate {self.path} begins on {self.leaf.not_valid_before_utc:%Y-%m-%d}",
                 remedy="the device's clock is behind: check time synchronisation",
             )
+
+
+def _unreadable(path: Path, error: Exception) -> ProvisioningError:
+    return ProvisioningError(
+        f"device certificate {path} cannot be read ({type(error).__name__})",
+        remedy="put the PEM file there that flow-provision issue wrote",
+    )
 
 
 @dataclass(frozen=True)
@@ -221,9 +249,27 @@ class Identity:
 def request(directory: Path, device: str) -> bytes:
     """The device's certificate request in PEM; the key is made first when there is none.
 
+    The device's id is kept beside the key, where `settings.device_id` looks for it.
+
     Raises:
-        ProvisioningError: the key cannot be made or used.
+        ProvisioningError: the key cannot be made or used, or it was made for another id.
     """
+    name = directory / ID_FILE
+    try:
+        if not name.exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            name.write_text(f"{device}\n", encoding="ascii")
+        known = name.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError) as error:
+        raise ProvisioningError(
+            f"device id {name} cannot be written ({type(error).__name__})",
+            remedy="make the identity partition writable",
+        ) from error
+    if known != device:
+        raise ProvisioningError(
+            f"{directory} belongs to device {known!r}, not {device!r}",
+            remedy="take the other id, or an empty folder: one key has one name",
+        )
     path = directory / KEY_FILE
     key = KeyFile(path) if path.exists() else KeyFile.create(path)
     return key.request(device)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from firmware.errors import ProvisioningError, SensorError
+from firmware.errors import ProvisioningError
 from firmware.event_log import log
+from firmware.uplink import partition
 
 FAILURES = 10
 """So many failed connections in a row make the cached hub doubtful."""
@@ -78,17 +78,19 @@ class Registration:
     def connected(self) -> None:
         self._failures = 0
 
-    def failed(self, error: SensorError) -> None:
+    def failed(self, *, refused: bool) -> None:
         """A connection failed: a refusal, or the tenth failure in a row, drops the cached hub."""
         self._failures += 1
-        if isinstance(error, ProvisioningError) or self._failures >= FAILURES:
+        if refused or self._failures >= FAILURES:
             self.forget()
 
-    def forget(self) -> None:
-        """Ask the registration service at the next connection."""
+    def forget(self) -> bool:
+        """Ask the service at the next connection; False when the settings fix the hub."""
         self._failures = 0
-        if not self._fixed and self._id_scope:
-            self._cache.unlink(missing_ok=True)
+        if self._fixed or not self._id_scope:
+            return False
+        self._cache.unlink(missing_ok=True)
+        return True
 
     def _cached(self) -> str:
         try:
@@ -98,15 +100,10 @@ class Registration:
         return cache.hub if cache.id_scope == self._id_scope else ""
 
     def _remember(self, hub: str) -> None:
-        draft = self._cache.with_suffix(".new")
         try:
-            with draft.open("wb") as file:
-                file.write(msgspec.json.encode(_Cache(self._id_scope, hub)))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._cache)
-        except OSError:
-            log("registration_not_kept")
+            partition.keep(self._cache, msgspec.json.encode(_Cache(self._id_scope, hub)))
+        except ProvisioningError:
+            log("registration_not_kept")  # it is asked for again after the next restart
 
 
 def stagger_s(longest_s: float) -> float:

@@ -5,33 +5,39 @@ from __future__ import annotations
 import select
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from firmware import messages, sealing, settings
-from firmware.errors import ConfigError, SensorError, UplinkError
+from firmware.errors import ConfigError, ProvisioningError, SensorError, UplinkError
 from firmware.event_log import log
+from firmware.uplink import twin
+from firmware.uplink.access import Access
 from firmware.uplink.backoff import Backoff
 from firmware.uplink.courier import Courier
-from firmware.uplink.hub import Cloud, Endpoint, Hub, Listener
-from firmware.uplink.identity import Identity
+from firmware.uplink.hub import Cloud, Hub, Listener
 from firmware.uplink.outgoing import Answer, Outgoing
-from firmware.uplink.registration import Registration, stagger_s
+from firmware.uplink.statement import RecipientKey
 from firmware.uplink.watch import Watch
 
 TICK_S = 0.5
 HEALTH_S = 5.0
-REGISTRATION_LIMIT_S = 600.0
-_MAX_INCOMING = 48 * 1024
-"""Larger payloads do not fit a packet of the channel; twin and methods of use are far smaller."""
+EXPIRY_S = 86_400.0
+"""How often a certificate that ends soon is reported."""
+_MAX_PAYLOAD = 32 * 1024
+"""Keys and values of a method call at most; a packet of the channel holds 64 KiB."""
 
 
 class Uplink:
     """One run of the uplink process.
 
+    The main thread listens to the supervisor and watches the time; the courier's thread talks to
+    the hub; the SDK's threads tell of the twin and of method calls.
+
     Args:
-        channel: the supervisor's end is on the other side.
+        channel: the supervisor is at its other end.
         start: the first message.
         cloud: the vendor's driver.
 
@@ -44,25 +50,22 @@ class Uplink:
     def __init__(self, channel: socket.socket, start: messages.StartUplink, cloud: Cloud) -> None:
         self._channel = channel
         self._device = start.device
-        self._hub_settings = current = settings.check(start.settings).hub
-        self._directory = Path(settings.check(start.settings).identity.directory)
-        self._recipient = sealing.Recipient.from_bytes(start.recipient_key)
-        self._identity = Identity.load(self._directory, start.device)
-        self._trust = _text(current.trust)
-        self._cloud = cloud
-        self._host = ""
-        self._watch = Watch()
-        self._registration = Registration(
-            current.host, current.id_scope, self._directory, self._register, self._stagger
+        current = settings.check(start.settings)
+        self._given_key = start.recipient_key
+        self._recipient = RecipientKey(
+            Path(current.identity.directory), _operator(current.sealing), start.recipient_key
         )
+        self._watch = Watch()
         self._outgoing = Outgoing()
+        self._last_fault: messages.UplinkFault = "none"
         self._courier = Courier(
             self,
             self._outgoing,
             self._watch,
-            patience_s=current.acknowledge_s,
-            backoff=Backoff(current.retry_s, current.retry_most_s),
+            patience_s=current.hub.acknowledge_s,
+            backoff=Backoff(current.hub.retry_s, current.hub.retry_most_s),
         )
+        self._access = Access(current, start.device, cloud, self._watch, self._courier.pause)
 
     def run(self) -> None:
         """Serve until `Stop`, or until the supervisor is gone.
@@ -72,11 +75,15 @@ class Uplink:
                 use, and threads that hang in the SDK can only end with it.
         """
         self._courier.start()
-        next_health = 0.0
+        next_health = next_expiry = time.monotonic()
         while self._courier.is_alive():
-            if time.monotonic() >= next_health:
-                next_health = time.monotonic() + HEALTH_S
+            now = time.monotonic()
+            if now >= next_health:
+                next_health = now + HEALTH_S
                 self._tell(self._health())
+            if now >= next_expiry:
+                next_expiry = now + EXPIRY_S
+                self._watch_expiry()
             if select.select([self._channel], [], [], TICK_S)[0]:
                 message = messages.receive(self._channel)
                 if message is None:
@@ -95,14 +102,13 @@ class Uplink:
     def _take(self, message: messages.AnyMessage) -> None:
         match message:
             case messages.Deliver(number, envelope):
-                self._outgoing.put_record(number, sealing.sign(envelope, self._identity.key))
+                self._outgoing.put_record(number, self._signed(envelope))
             case messages.Health(body):
                 number = time.time_ns()
                 envelope = sealing.seal_health(
-                    body, number=number, device=self._device, recipient=self._recipient
+                    body, number=number, device=self._device, recipient=self._recipient.recipient
                 )
-                signed = sealing.sign(envelope, self._identity.key)
-                self._outgoing.put_health(number, signed)
+                self._outgoing.put_health(number, self._signed(envelope))
             case messages.Report(patch):
                 self._outgoing.put_patch(patch)
             case messages.MethodResult(request, status, payload):
@@ -111,6 +117,11 @@ class Uplink:
                 self._courier.stop()
             case _:
                 pass
+
+    def _signed(self, envelope: bytes) -> bytes:
+        return sealing.sign(envelope, self._access.identity.key)
+
+    # ---- time ----------------------------------------------------------------------------------
 
     def _check_watch(self) -> None:
         overdue_s = self._watch.overdue_s
@@ -121,88 +132,125 @@ class Uplink:
                 remedy="none: the uplink is started again",
             )
 
+    def _watch_expiry(self) -> None:
+        certificate = self._access.identity.certificate
+        if certificate and self._access.rotation.due:
+            log("certificate_expires", days=certificate.days_left())
+            with suppress(ProvisioningError):  # it is tried again a day later
+                self._request_certificate()
+
+    def _request_certificate(self) -> None:
+        request = self._access.rotation.request()
+        self._outgoing.put_patch({"identity": {"request": request}})
+
     # ---- from the courier's and the SDK's threads ----------------------------------------------
 
     def connect(self, listener: Listener) -> Hub:
-        self._host = self._registration.hub()
-        hub = self._cloud.hub(self._endpoint(self._host), self._identity, listener)
-        try:
-            with self._watch.over(self._hub_settings.acknowledge_s):
-                hub.connect()
-        except SensorError as error:
-            self._registration.failed(error)
-            with self._watch.over(self._hub_settings.acknowledge_s):
-                hub.close()
-            raise
-        self._registration.connected()
-        return hub
+        return self._access.open(listener)
 
-    def connected(self, twin: dict[str, Any]) -> None:
-        mark = twin["reported"].get("numbers", 0)
-        reported = mark if type(mark) is int and mark >= 0 else 0
-        self._tell(messages.UplinkReady(self._host, reported))
+    def connected(self, properties: dict[str, Any]) -> None:
+        if self._access.proven():
+            self._outgoing.put_patch({"identity": {"request": None, "rejected": None}})
+        content = self._recipient.content
+        self._tell(
+            messages.UplinkReady(
+                self._access.host,
+                twin.high_water(properties["reported"]),
+                content if content != self._given_key else b"",
+            )
+        )
         self._tell(self._health())
-        version = twin["desired"].get("$version", 0)
-        wanted = {key: value for key, value in twin["desired"].items() if key[:1] != "$"}
-        if wanted:
-            self.desired(version if type(version) is int else 0, wanted)
+        certificate = self._access.identity.certificate
+        if certificate:
+            ends = f"{certificate.leaf.not_valid_after_utc:%Y-%m-%d}"
+            self._outgoing.put_patch({"identity": {"expires": ends}})
+        self.desired(properties["desired"])
 
     def disconnected(self, error: SensorError) -> None:
+        self._last_fault = self._fault(error)
         self._tell(messages.HubLost(error.problem))
         self._tell(self._health())
 
     def delivered(self, numbers: tuple[int, ...]) -> None:
         self._tell(messages.Delivered(numbers))
 
-    def desired(self, version: int, patch: dict[str, Any]) -> None:
-        self._tell(messages.Desired(version, patch))
+    def desired(self, properties: dict[str, Any]) -> None:
+        wanted = twin.parse(properties)
+        if wanted.certificate:
+            self._report("identity", lambda: self._renew_identity(wanted.certificate))
+        if wanted.statement:
+            self._report("recipient", lambda: self._renew_recipient(wanted.statement))
+        if wanted.settings:
+            self._tell(messages.Desired(wanted.version, wanted.settings))
 
     def called(self, request: str, name: str, payload: dict[str, Any]) -> None:
-        if name == "reprovision":
-            self._registration.forget()
-            self._outgoing.put_answer(Answer(request, 202, {}))
-        else:
-            self._tell(messages.MethodCall(request, name, payload))
+        match name:
+            case "reprovision":
+                known = self._access.reprovision()
+                self._outgoing.put_answer(Answer(request, 202 if known else 409, {}))
+                if known:
+                    self._courier.renew()
+            case "rotate":
+                try:
+                    self._request_certificate()
+                    answer = Answer(request, 202, {})
+                except ProvisioningError as error:
+                    answer = Answer(request, 409, {"error": error.problem})
+                self._outgoing.put_answer(answer)
+            case _ if len(repr(payload)) > _MAX_PAYLOAD:
+                self._outgoing.put_answer(Answer(request, 413, {"error": "payload too large"}))
+            case _:
+                self._tell(messages.MethodCall(request, name, payload))
 
     # ---- parts ---------------------------------------------------------------------------------
 
-    def _endpoint(self, host: str) -> Endpoint:
-        hub = self._hub_settings
-        return Endpoint(host, hub.gateway, self._trust, hub.transport == "websockets")
+    def _renew_identity(self, certificate: str) -> None:
+        if self._access.rotation.accept(certificate):
+            self._courier.renew()
 
-    def _register(self) -> str:
-        hub = self._hub_settings
-        with self._watch.over(REGISTRATION_LIMIT_S):
-            return self._cloud.register(
-                self._endpoint(hub.provisioning_host),
-                self._identity,
-                hub.id_scope,
-                {"site": hub.site, "profile": hub.profile},
-            )
+    def _renew_recipient(self, statement: str) -> None:
+        if self._recipient.accept(statement):
+            log("recipient_changed")
+            self._tell(messages.Recipient(self._recipient.content))
 
-    def _stagger(self) -> None:
-        self._courier.pause(stagger_s(self._hub_settings.first_contact_s))
+    def _report(self, section: str, renewal: Callable[[], None]) -> None:
+        """Do it and answer in the reported properties: why not, or null."""
+        try:
+            renewal()
+            reason = None
+        except SensorError as error:
+            reason = error.problem
+        self._outgoing.put_patch({section: {"rejected": reason}})
 
     def _health(self) -> messages.UplinkHealth:
-        traffic, certificate = self._courier.traffic, self._identity.certificate
+        traffic, certificate = self._courier.traffic, self._access.identity.certificate
         return messages.UplinkHealth(
             connected=self._courier.online,
             sent_messages=traffic.messages,
             sent_bytes=traffic.bytes,
             reconnects=max(traffic.connections - 1, 0),
             certificate_days=certificate.days_left() if certificate else 0,
+            last_fault=self._last_fault,
         )
+
+    def _fault(self, error: SensorError) -> messages.UplinkFault:
+        certificate = self._access.identity.certificate
+        validity = certificate.validity() if certificate else "valid"
+        if validity != "valid":
+            return validity
+        return "refused" if isinstance(error, ProvisioningError) else "unreachable"
 
     def _tell(self, message: messages.FromUplink) -> None:
         with suppress(OSError):  # the supervisor is gone: `run` reads that from the channel
             messages.send(self._channel, message)
 
 
-def _text(path: str) -> str:
+def _operator(sealing_settings: settings.Sealing) -> bytes:
+    path = sealing_settings.operator
     try:
-        return Path(path).read_text(encoding="ascii") if path else ""
-    except (OSError, UnicodeDecodeError) as error:
+        return Path(path).read_bytes() if path else b""
+    except OSError as error:
         raise ConfigError(
-            f"[hub] trust: {path} cannot be read ({type(error).__name__})",
-            remedy="name a readable PEM file with root certificates, or leave it empty",
+            f"[sealing] operator: {path} cannot be read ({type(error).__name__})",
+            remedy="name the PEM file with the operator's public key, or leave it empty",
         ) from error
