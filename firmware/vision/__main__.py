@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import os
 import socket
 import sys
@@ -21,7 +22,7 @@ from firmware.errors import SensorError
 from firmware.event_log import log
 from firmware.sealing import Recipient
 from firmware.settings import Settings
-from firmware.vision import models
+from firmware.vision import models, sandbox
 from firmware.vision.frames import FrameSource
 
 
@@ -37,7 +38,7 @@ def main() -> int:
     except SensorError as error:
         messages.send(channel, messages.failed(error))
         return error.exit_code
-    except OSError:
+    except ConnectionError:
         return 1  # the supervisor is gone: nobody is left to tell
     return 0
 
@@ -46,12 +47,16 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
     """Open the source, load the engines that the policy allows, and run the loop.
 
     Raises:
+        PrivacyError: `[privacy] strict` is set and a guarantee does not hold.
         SensorError: what vision cannot run without, or stopped for.
-        OSError: the supervisor is gone.
+        ConnectionError: the supervisor is gone.
     """
     began = time.monotonic()
     current = settings.check(start.settings)
     recipient = Recipient.from_bytes(start.recipient_key)
+    folder = models.directory(current.models.directory)
+    sandbox.enter(current, folder)
+    from firmware import guarantees  # noqa: PLC0415
     from firmware.drivers import onnx_engine  # noqa: PLC0415  after the checks: 60 MB, 0.4 s
     from firmware.vision.pipeline import Pipeline  # noqa: PLC0415
     from firmware.vision.worker import Worker  # noqa: PLC0415
@@ -59,7 +64,6 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
     open_opened = functools.partial(open_source, current)
     source = open_opened()
     frame_px = (source.width_px, source.height_px)
-    folder = models.directory(current.models.directory)
     wanted = models.chosen(folder, current, frame_px)
     model_set = models.model_set(wanted)
     engines = onnx_engine.load(folder, *wanted)
@@ -72,8 +76,12 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
         recipient=recipient,
         device=start.device,
     )
+    gc.freeze()  # what is here now stays: a wipe's collection need not look at it again
+    kept = guarantees.check(current)
+    if current.privacy.strict:
+        guarantees.require(kept)
     log("vision_ready", model_set=model_set, start_ms=round((time.monotonic() - began) * 1000))
-    messages.send(channel, messages.VisionReady(model_set))
+    messages.send(channel, messages.VisionReady(model_set, kept))
     worker.run()
 
 

@@ -79,13 +79,6 @@ class Pipeline:
         """End every interaction that is open, at `at_ns` or at the last frame's time."""
         return self._close(self.tracker.reset(), at_ns or self.frame.captured_at_ns)
 
-    def wipe(self) -> None:
-        """Zero all buffers and everything that the engines hold. No track may be open."""
-        for engine in self.engines.values():
-            engine.scrub()
-        for owner in BUFFERS:
-            memory.wipe(owner)
-
     def close(self) -> None:
         """Wipe and give the buffers back."""
         for owner in BUFFERS:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from firmware.settings import Settings
-from firmware.vision import syscall_filter
+from firmware.vision import native, syscall_filter
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -133,6 +133,7 @@ def _library_places() -> set[Path]:
     system = "/usr /lib /lib64 /etc/ld.so.cache /etc/ssl /etc/localtime /proc /sys /dev/urandom"
     return {
         firmware,
+        native.folder(),
         Path(sys.prefix),
         Path(sys.base_prefix),
         *packages,

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from firmware.vision import memory, native
 from firmware.vision.engine import Engine
+from firmware.vision.frames import FrameSource
 
 # numpy keeps up to 7 blocks of each size below 1024 bytes (numpy/_core/src/multiarray/alloc.c).
 _SMALL_BYTES, _KEPT_BLOCKS = 1024, 7
@@ -26,14 +27,14 @@ _scrub = native.library(native.SCRUB)
 _native = ctypes.PyDLL(str(_scrub)) if _scrub else None
 
 
-def everything(engines: Mapping[str, Engine], release_source: Callable[[], None]) -> None:
-    """Nothing of any visitor remains: for an empty scene, a pause, the end.
+def everything(engines: Mapping[str, Engine], source: FrameSource) -> None:
+    """Nothing of any visitor remains: for an empty scene, a pause, the end. No track may be open.
 
     Args:
         engines: their activations hold parts of the last pictures.
-        release_source: lets the decoder go, with its pool of frames.
+        source: its decoder holds a pool of frames.
     """
-    release_source()
+    source.release()
     for engine in engines.values():
         engine.scrub()
     memory.wipe()

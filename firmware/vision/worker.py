@@ -15,6 +15,7 @@ from firmware.errors import CameraError, SealError
 from firmware.event_log import log
 from firmware.record import Interaction
 from firmware.sealing import Recipient, seal
+from firmware.vision import wiping
 from firmware.vision.frames import FrameSource
 from firmware.vision.pipeline import Pipeline
 from firmware.vision.tally import Tally
@@ -125,8 +126,7 @@ class Worker:
 
     def _wipe(self) -> None:
         started_ns = time.monotonic_ns()
-        self._source.release()
-        self._pipeline.wipe()
+        wiping.everything(self._pipeline.engines, self._source)
         self._dirty = False
         self._tally.wiped(time.monotonic_ns() - started_ns)
 

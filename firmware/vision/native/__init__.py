@@ -43,10 +43,15 @@ def build() -> list[Path]:
     return [library(name) or _compile(compiler, name) for name in NAMES]
 
 
-def _path(name: str) -> Path:
+def folder() -> Path:
+    """Where the compiled libraries are."""
     cache = os.environ.get("FLOW_SENSOR_CACHE") or Path.home() / ".cache" / "flow-sensor"
+    return Path(cache).absolute() / "native"
+
+
+def _path(name: str) -> Path:
     version = zlib.crc32((SOURCES / f"{name}.c").read_bytes())  # hashlib would load OpenSSL
-    return Path(cache).absolute() / "native" / f"{name}-{platform.machine()}-{version:08x}.so"
+    return folder() / f"{name}-{platform.machine()}-{version:08x}.so"
 
 
 def _compile(compiler: str, name: str) -> Path:
