@@ -171,8 +171,10 @@ class Supervisor:
                 self._recycle(message.visitors_now)
             case messages.SourceEnded():
                 self.stop("source ended")
-            case messages.UplinkReady(_, reported_number):
+            case messages.UplinkReady(_, reported_number, newer_key):
                 self._contact = True
+                if newer_key:
+                    self._seal_to(newer_key)
                 if self.numbers.start_after(reported_number):
                     self.vision.post(messages.Stop())  # it is started again with good numbers
                 self._report(
@@ -186,6 +188,8 @@ class Supervisor:
                 )
             case messages.Delivered(numbers):
                 self.outbox.acknowledge(numbers)
+            case messages.Recipient(public_key):
+                self._seal_to(public_key)
             case messages.UplinkHealth():
                 self.health.uplink = message
             case messages.Desired(version, patch):
@@ -196,6 +200,11 @@ class Supervisor:
                 log("method_called", method=name if status != 404 else "unknown", status=status)
             case _:
                 pass
+
+    def _seal_to(self, key: bytes) -> None:
+        """The recipient's key was rotated; vision checks for itself who signed that."""
+        self.recipient_key = key
+        self.vision.post(messages.Recipient(key))
 
     def _keep(self, number: int, envelope: bytes) -> None:
         self._sealed_since_start += 1
