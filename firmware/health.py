@@ -87,6 +87,7 @@ class Health:
             "sent_bytes": uplink.sent_bytes,
             "reconnects": uplink.reconnects,
             "certificate_days": uplink.certificate_days,
+            "uplink_fault": uplink.last_fault,
             "restarts": self.restarts,
             "resident_kb": {name: resident_kb(pid) for name, pid in pids.items()},
             "temperature_c": temperature_c(),
