@@ -104,6 +104,10 @@ class Cloud:
             state.save(self._path, self.hubs, self.provisioning)
             self._dirty = False
 
+    def close(self) -> None:
+        self.save()
+        self.capture.close()
+
 
 def _certificates(path: Path) -> Iterable[x509.Certificate]:
     try:

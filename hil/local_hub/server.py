@@ -55,8 +55,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         self._close()
-        self.cloud.save()
-        self.cloud.capture.close()
+        self.cloud.close()
 
     async def call(self, device: str, name: str, payload: Any, timeout_s: float) -> MethodResult:
         """Invoke a direct method.

@@ -1,0 +1,143 @@
+"""MQTT packets: what is written is read back, and nothing else gets in."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.local_hub import mqtt
+from hil.local_hub.mqtt import ProtocolError
+from hil.local_hub.packet_stream import PacketStream, decode
+
+LIMIT = 4096
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
+topics = st.text(
+    st.characters(exclude_characters="\0+#", exclude_categories=["Cs"]), min_size=1, max_size=40
+)
+numbers = st.integers(1, 0xFFFF)
+payloads = st.binary(max_size=200)
+publishes = st.one_of(
+    st.builds(mqtt.Publish, topics, payloads, st.just(0), st.none(), st.booleans(), st.booleans()),
+    st.builds(mqtt.Publish, topics, payloads, st.just(1), numbers, st.booleans(), st.booleans()),
+)
+wills = st.builds(
+    mqtt.Publish, texts, payloads, st.integers(0, 1), st.none(), st.booleans(), st.just(False)
+)
+
+
+@st.composite
+def connects(draw: st.DrawFn) -> mqtt.Connect:
+    username = draw(st.none() | texts)
+    password = None if username is None else draw(st.none() | payloads)
+    will = draw(st.none() | wills)
+    return mqtt.Connect(
+        draw(texts), username, password, draw(st.booleans()), draw(st.integers(0, 0xFFFF)), will
+    )
+
+
+filters = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+packets = st.one_of(
+    connects(),
+    publishes,
+    st.builds(mqtt.Connack, st.integers(0, 255), st.booleans()),
+    st.builds(mqtt.Puback, numbers),
+    st.builds(
+        mqtt.Subscribe,
+        numbers,
+        st.lists(st.tuples(filters, st.integers(0, 2)), min_size=1, max_size=3).map(tuple),
+    ),
+    st.builds(mqtt.Suback, numbers, st.lists(st.integers(0, 255), max_size=3).map(tuple)),
+    st.builds(mqtt.Unsubscribe, numbers, st.lists(filters, min_size=1, max_size=3).map(tuple)),
+    st.builds(mqtt.Unsuback, numbers),
+    st.sampled_from([mqtt.Pingreq(), mqtt.Pingresp(), mqtt.Disconnect()]),
+)
+
+
+@given(st.lists(packets, max_size=5), st.lists(st.integers(1, 50), max_size=20))
+def test_packets_come_back_however_the_network_cuts_them(
+    sent: list[mqtt.Packet], cuts: list[int]
+) -> None:
+    octets = b"".join(packet.encode() for packet in sent)
+    stream = PacketStream(LIMIT)
+    received: list[mqtt.Packet] = []
+    for cut in [*cuts, len(octets)]:
+        received += stream.feed(octets[:cut])
+        octets = octets[cut:]
+    assert received == sent
+
+
+@given(st.lists(st.binary(max_size=300), max_size=20))
+def test_any_octets_give_packets_or_a_protocol_error(chunks: list[bytes]) -> None:
+    stream = PacketStream(LIMIT)
+    try:
+        for chunk in chunks:
+            for packet in stream.feed(chunk):
+                assert packet.encode()
+    except ProtocolError:
+        pass
+
+
+@given(st.integers(0, 255), st.binary(max_size=300))
+def test_any_body_gives_a_packet_or_a_protocol_error(first: int, body: bytes) -> None:
+    try:
+        packet = decode(first, body)
+    except ProtocolError:
+        return
+    [again] = PacketStream(LIMIT).feed(packet.encode())
+    assert again == packet
+
+
+@given(packets, st.data())
+def test_one_flipped_bit_gives_packets_or_a_protocol_error(
+    packet: mqtt.Packet, data: st.DataObject
+) -> None:
+    octets = bytearray(packet.encode())
+    octets[data.draw(st.integers(0, len(octets) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with contextlib.suppress(ProtocolError):
+        list(PacketStream(LIMIT).feed(bytes(octets)))
+
+
+def test_a_packet_over_the_limit_is_refused_by_its_header() -> None:
+    stream = PacketStream(LIMIT)
+    with pytest.raises(ProtocolError, match="over the limit"):
+        list(stream.feed(bytes((0x30, 0xFF, 0xFF, 0xFF, 0x7F))))
+
+
+@pytest.mark.parametrize(
+    ("octets", "why"),
+    [
+        ("300080", "the topic is cut off"),
+        ("3502000100", "QoS 2"),
+        ("32050001610000", "packet id 0"),
+        ("3003000123", "a wildcard in a topic"),
+        ("3003000100", "U+0000 in a topic"),
+        ("30030001ff", "no UTF-8"),
+        ("8003000100", "SUBSCRIBE without its flag"),
+        ("82020001", "SUBSCRIBE without a filter"),
+        ("a2020001", "UNSUBSCRIBE without a filter"),
+        ("c00100", "PINGREQ with a body"),
+        ("f000", "a reserved type"),
+        ("0000", "a reserved type"),
+        ("308080808001", "a length of five octets"),
+        ("100c00064d514973647003020000", "MQTT 3.1"),
+        ("100c00044d51545405020000" + "0000", "MQTT 5"),
+        ("100c00044d51545404030000" + "0000", "the reserved flag"),
+        ("100c00044d51545404420000" + "0000", "a password without a user name"),
+        ("20020200", "unknown CONNACK flags"),
+    ],
+)
+def test_what_the_standard_forbids_is_refused(octets: str, why: str) -> None:
+    with pytest.raises(ProtocolError):
+        list(PacketStream(LIMIT).feed(bytes.fromhex(octets)))
+        pytest.fail(why)
+
+
+def test_what_is_not_complete_yet_is_waited_for() -> None:
+    stream = PacketStream(LIMIT)
+    assert list(stream.feed(bytes.fromhex("30"))) == []
+    assert list(stream.feed(bytes.fromhex("05000161"))) == []
+    assert list(stream.feed(b"hi")) == [mqtt.Publish("a", b"hi")]
