@@ -85,7 +85,10 @@ class Uplink:
                 next_expiry = now + EXPIRY_S
                 self._watch_expiry()
             if select.select([self._channel], [], [], TICK_S)[0]:
-                message = messages.receive(self._channel)
+                try:
+                    message = messages.receive(self._channel)
+                except ConnectionError:  # it went with words of ours unread
+                    message = None
                 if message is None:
                     return
                 self._take(message)

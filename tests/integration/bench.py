@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -14,64 +15,117 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cryptography import x509
+
 from firmware import envelope, messages, record, sealing
-from firmware.uplink.identity import CERTIFICATE_FILE, KEY_FILE, KeyFile
-from hil.local_hub import Service, running
+from firmware.uplink import identity
+from hil.local_hub import Service, events, running
 from provisioning.authority import Authority
+from tests import keys
 
 PATIENCE_S = 30.0
+ID_SCOPE = "0ne0000test"
 
 M = TypeVar("M", bound=messages.Message)
-_addresses = itertools.count(1)
+_counter = itertools.count(1)
 
 
 def loopback() -> str:
     """An address that no other test of this or another test process has at this time."""
     pid = os.getpid()
-    return f"127.{64 + pid % 64}.{pid // 64 % 256}.{next(_addresses) % 254 + 1}"
+    return f"127.{64 + pid % 64}.{pid // 64 % 256}.{next(_counter) % 254 + 1}"
 
 
 @dataclass
 class Device:
-    """A provisioned device's files and settings."""
+    """A provisioned device's files and settings, with what the hub has of it."""
 
     name: str
     directory: Path
     settings: dict[str, Any]
-    recipient_key: bytes
+    capture: Path
+    recipient_key: bytes = keys.private_key().public_bytes()
 
-    def sealed(self, number: int) -> messages.Deliver:
-        """An interaction sealed under that number, as vision would send it."""
+    @property
+    def certificate(self) -> x509.Certificate:
+        path = self.directory / identity.CERTIFICATE_FILE
+        return x509.load_pem_x509_certificates(path.read_bytes())[0]
+
+    def sealed(self, *numbers: int) -> list[messages.Deliver]:
+        """Interactions sealed under these numbers, as vision would send them."""
         interaction = record.Interaction(start_utc_s=0, dwell_ms=1000)
-        recipient = sealing.Recipient.from_bytes(self.recipient_key)
-        return messages.Deliver(
-            number,
-            sealing.seal(interaction, number=number, device=self.name, recipient=recipient),
-        )
+        return [
+            messages.Deliver(
+                number,
+                sealing.seal(
+                    interaction, number=number, device=self.name, recipient=keys.recipient()
+                ),
+            )
+            for number in numbers
+        ]
+
+    def stored(self, kind: str = "records") -> list[tuple[str, list[int]]]:
+        """The hub's messages from this device in its order: message id, numbers in it."""
+        return [
+            (
+                one.message_id,
+                [envelope.split(signed)[0].number for signed in envelope.unpack(one.body)],
+            )
+            for one in events(self.capture)
+            if one.device == self.name and one.properties["kind"] == kind
+        ]
+
+    def numbers(self) -> list[int]:
+        """The numbers of all interactions that the hub has stored, in its order."""
+        return [number for _, numbers in self.stored() for number in numbers]
 
 
 @dataclass
 class Bench:
-    """A hub, its authority and one enrolled device."""
+    """A hub and the authority whose devices it accepts."""
 
     hub: Service
     host: str
+    folder: Path
     root: Authority
     batch: Authority
-    device: Device
 
-    def numbers(self) -> list[int]:
-        """The numbers of all interactions that the hub has stored, in its order."""
-        return [
-            envelope.split(signed)[0].number
-            for body in self.bodies("records")
-            for signed in envelope.unpack(body)
-        ]
+    def device(self, **hub_settings: Any) -> Device:
+        """A new device with its own certificate, in the hub's registry."""
+        made = self.stranger(**hub_settings)
+        self.hub.register(made.name, certificates=[made.certificate])
+        return made
 
-    def bodies(self, kind: str) -> list[bytes]:
-        from hil.local_hub import events
+    def stranger(self, *, days: int = 90, **hub_settings: Any) -> Device:
+        """A device with a certificate, of which the hub does not know yet."""
+        name = f"sensor-{next(_counter)}"
+        directory = self.folder / name
+        request = identity.request(directory, name)
+        (directory / identity.CERTIFICATE_FILE).write_bytes(self.batch.device(request, days=days))
+        hub = {
+            "host": self.host,
+            "trust": str(self.hub.trust),
+            "acknowledge_s": 10.0,
+            "retry_s": 0.05,
+            "retry_most_s": 0.5,
+            "first_contact_s": 0.0,
+            **hub_settings,
+        }
+        settings = {"identity": {"directory": str(directory)}, "hub": hub}
+        return Device(name, directory, settings, self.hub.capture)
 
-        return [one.body for one in events(self.hub.capture) if one.properties["kind"] == kind]
+    def by_registration(self) -> dict[str, str]:
+        """Settings of a device that asks the registration service for its hub."""
+        return {"host": "", "id_scope": ID_SCOPE, "provisioning_host": self.host}
+
+
+@contextlib.contextmanager
+def bench(folder: Path) -> Iterator[Bench]:
+    """Start a hub with an address of its own."""
+    host = loopback()
+    root = Authority.root("Test root")
+    with running(folder / "hub", host, "--id-scope", ID_SCOPE) as hub:
+        yield Bench(hub, host, folder, root, root.batch("Test batch"))
 
 
 @dataclass
@@ -79,7 +133,7 @@ class Uplink:
     """A running uplink process, with this test as its supervisor."""
 
     process: subprocess.Popen[str]
-    channel: Any
+    channel: socket.socket
     heard: list[messages.AnyMessage] = field(default_factory=list)
 
     def send(self, *said: messages.AnyMessage) -> None:
@@ -94,44 +148,50 @@ class Uplink:
                 message = self.heard.pop(0)
                 if isinstance(message, kind) and accept(message):
                     return message
-            self._listen(until)
-        raise AssertionError(f"no {kind.__name__} came")
+            if not self._listen(until):
+                break
+        raise AssertionError(f"no {kind.__name__} came; the uplink wrote: {self.words()}")
 
-    def delivered(self, numbers: set[int]) -> None:
+    def delivered(self, *numbers: int) -> None:
         """Wait until all of these are acknowledged."""
         missing = set(numbers)
         while missing:
             missing -= set(self.wait_for(messages.Delivered).numbers)
 
+    def stopped(self) -> int:
+        """Ask it to stop; returns its exit status."""
+        self.send(messages.Stop())
+        return self.ended()
+
     def ended(self) -> int:
-        """The exit status."""
+        """Wait for its end; returns its exit status."""
         return self.process.wait(PATIENCE_S)
 
     def words(self) -> str:
-        """All that it wrote, once it has ended."""
+        """All that it wrote; ends it first."""
+        self.process.kill()
+        self.process.wait()
         assert self.process.stderr
         return self.process.stderr.read()
 
-    def _listen(self, until: float) -> None:
+    def _listen(self, until: float) -> bool:
         if select.select([self.channel], [], [], max(0.0, until - time.monotonic()))[0]:
             message = messages.receive(self.channel)
             if message is None:
-                raise AssertionError(f"the uplink ended: {self.words()}")
+                return False
             self.heard.append(message)
+        return True
 
 
 @contextlib.contextmanager
-def uplink(device: Device, **hub_settings: Any) -> Iterator[Uplink]:
+def uplink(device: Device) -> Iterator[Uplink]:
     """Start the uplink process for that device."""
     own, theirs = messages.pair()
     words = [sys.executable, "-m", "firmware.uplink", "--channel", str(theirs.fileno())]
-    process = subprocess.Popen(
-        words, pass_fds=(theirs.fileno(),), stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(words, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
     theirs.close()
-    tree = {**device.settings, "hub": {**device.settings["hub"], **hub_settings}}
     try:
-        messages.send(own, messages.StartUplink(tree, device.name, device.recipient_key))
+        messages.send(own, messages.StartUplink(device.settings, device.name, device.recipient_key))
         yield Uplink(process, own)
     finally:
         own.close()
@@ -141,39 +201,9 @@ def uplink(device: Device, **hub_settings: Any) -> Iterator[Uplink]:
         process.stderr.close()
 
 
-@contextlib.contextmanager
-def bench(folder: Path, recipient_key: bytes, *options: str) -> Iterator[Bench]:
-    """A hub that accepts one device by its certificate."""
-    host = loopback()
-    root = Authority.root("Test root")
-    batch = root.batch("Test batch")
-    with running(folder / "hub", host, *options) as hub:
-        device = provisioned(folder / "device", "sensor-1", batch, recipient_key, hub, host)
-        hub.register(device.name, certificates=[_leaf(device)])
-        yield Bench(hub, host, root, batch, device)
-
-
-def provisioned(  # noqa: PLR0917
-    directory: Path, name: str, batch: Authority, recipient_key: bytes, hub: Service, host: str
-) -> Device:
-    directory.mkdir()
-    key = KeyFile.create(directory / KEY_FILE)
-    (directory / CERTIFICATE_FILE).write_bytes(batch.device(key.request(name)))
-    settings = {
-        "identity": {"directory": str(directory)},
-        "hub": {
-            "host": host,
-            "trust": str(hub.trust),
-            "acknowledge_s": 10.0,
-            "retry_s": 0.05,
-            "retry_most_s": 0.5,
-            "first_contact_s": 0.0,
-        },
-    }
-    return Device(name, directory, settings, recipient_key)
-
-
-def _leaf(device: Device) -> Any:
-    from cryptography import x509
-
-    return x509.load_pem_x509_certificates((device.directory / CERTIFICATE_FILE).read_bytes())[0]
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until the hub's view of things is so."""
+    until = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < until, "it did not become so"
+        time.sleep(0.05)
