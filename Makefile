@@ -7,7 +7,7 @@ SOURCE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models demo test check bench accuracy scenes lock clean
+.PHONY: help setup native models demo test check bench accuracy scenes proof lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -21,7 +21,10 @@ $(VENV)/.installed: requirements/dev.txt setup.cfg pyproject.toml
 
 setup: $(VENV)/.installed  ## install the locked packages into .venv
 
-models: setup  ## fetch, check and convert the models
+native: setup  ## build the libraries that overwrite freed memory and stacks (needs a C compiler)
+	$(BIN)/python -m firmware.vision.native
+
+models: native  ## fetch, check and convert the models
 	$(BIN)/python -m trt_engines acquire
 	$(BIN)/python -m trt_engines convert
 
@@ -45,6 +48,9 @@ accuracy: models  ## accuracy on labelled pictures: make accuracy DATA=dir → b
 
 scenes: models  ## counting and tracking on the standard scenes → build/reports/scenes.json
 	$(BIN)/python -m hil.scenes evaluate
+
+proof: models  ## search the sensor for traces of 50 visitors → build/reports/proof.json
+	$(BIN)/python -m hil.traces
 
 lock:  ## write requirements/*.txt again from setup.cfg
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv
