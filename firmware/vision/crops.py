@@ -23,6 +23,9 @@ class Chips:
     A face is turned, scaled and moved so that its five landmarks come as near as possible (least
     squares) to those of dlib's mean face, the chip that the age and gender networks were trained
     on. With padding 0.2 the eyes are at (.305, .301) and (.681, .301) of the chip.
+
+    Attributes:
+        green: u8 (side, side), the green plane of the chip that was cut last; a view.
     """
 
     def __init__(self, width_px: int, height_px: int, side_px: int) -> None:
@@ -32,6 +35,7 @@ class Chips:
         ]
         self._chip = memory.allocate("chips.chip", (side_px, side_px, 3), np.uint8)
         self._planes = memory.allocate("chips.planes", (3, side_px, side_px), np.uint8)
+        self.green = self._planes[1]
 
     def cut(
         self,
@@ -41,6 +45,7 @@ class Chips:
         *,
         padding: float = 0.2,
         mirrored: bool = False,
+        lowered: float = 0.0,
     ) -> None:
         """Write one face into a row of a network's input.
 
@@ -49,9 +54,12 @@ class Chips:
             landmarks: f32 (5, 2), in the order of `Detections.landmarks`.
             target: f32 (3, side, side), filled with RGB 0 … 255.
             padding: room around the mean face, as a part of its extent.
+            mirrored: exchange left and right.
+            lowered: move the face down by this part of the side.
         """
         side = target.shape[1]
         scale, shift = _similarity(landmarks, side, padding)
+        shift += side * lowered * 1j
         pixels, scale, shift = self._shrunk(pixels, scale, shift, side)
         turn = np.array(
             ((scale.real, -scale.imag, shift.real), (scale.imag, scale.real, shift.imag))
@@ -59,6 +67,7 @@ class Chips:
         chip, planes = self._chip[:side, :side], self._planes[:, :side, :side]
         cv2.warpAffine(pixels, turn, (side, side), dst=chip, borderMode=cv2.BORDER_REPLICATE)
         cv2.split(chip, list(planes))
+        self.green = planes[1]
         np.copyto(target, planes[::-1, :, ::-1] if mirrored else planes[::-1])
 
     def _shrunk(

@@ -18,7 +18,15 @@ from firmware.vision.frames import Frame
 from firmware.vision.interactions import Interactions
 from firmware.vision.tracking import Track, Tracker
 
-BUFFERS = ("frame", "detector", "tracker", "assignment", "attributes", "interactions")
+BUFFERS = (
+    "frame",
+    "detector",
+    "tracker",
+    "assignment",
+    "chips",
+    "attributes",
+    "interactions",
+)
 """Owners of the buffers that a pipeline allocates; there is one pipeline in a process."""
 
 
