@@ -18,7 +18,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
 
 from firmware import messages, settings
-from firmware.errors import SensorError
+from firmware.errors import CameraError, SensorError
 from firmware.event_log import log
 from firmware.sealing import Recipient
 from firmware.settings import Settings
@@ -91,9 +91,21 @@ def open_source(current: Settings) -> FrameSource:
     Raises:
         CameraError: it is not there, or gives no frames that the sensor can use.
     """
-    from firmware.drivers.video_file import VideoFile  # noqa: PLC0415
+    asked = current.source
+    source: FrameSource
+    if asked.uri.startswith("/dev/"):
+        from firmware.drivers.v4l2_camera import V4L2Camera  # noqa: PLC0415
 
-    source = VideoFile(Path(current.source.uri), realtime=current.source.realtime)
+        source = V4L2Camera(asked)
+    elif "://" in asked.uri:
+        raise CameraError(
+            f"this sensor has no driver for {asked.uri.partition('://')[0]}:// sources",
+            remedy="set [source] uri to a camera such as /dev/video0 or to a video file",
+        )
+    else:
+        from firmware.drivers.video_file import VideoFile  # noqa: PLC0415
+
+        source = VideoFile(Path(asked.uri), realtime=asked.realtime)
     log(
         "camera_opened",
         width=source.width_px,
