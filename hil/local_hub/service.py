@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,9 @@ class Service:
 
     # ---- messages --------------------------------------------------------------------------------
 
-    def watch(self, *, after: int = 0, timeout_s: float | None = None) -> Iterator[Event]:
+    def watch(
+        self, *, after: int = 0, timeout_s: float | None = None
+    ) -> Generator[Event, None, None]:
         """Messages as they arrive, after the first `after` in the capture; ends with the hub.
 
         Raises:
