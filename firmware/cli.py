@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import importlib.util
 import os
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from firmware import __version__, settings
-from firmware.errors import ConfigError, SensorError
+from firmware.errors import ConfigError, PrivacyError, SealError, SensorError
 from firmware.supervisor import Supervisor
 
 SETTINGS = Path("/etc/flow-sensor/sensor.toml")
@@ -57,6 +58,53 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check a settings file and print it in full")
     _settings_option(check)
     check.set_defaults(command=_check)
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="say which privacy guarantees hold on this machine",
+        description="Start a process confined as vision is, try what it must not be able to do, "
+        "and print what to mend. Needs no camera, models or hub.",
+        epilog="Exit status: 0 all hold, 11 one does not.",
+    )
+    _settings_option(doctor)
+    doctor.set_defaults(command=_doctor)
+
+    keygen = commands.add_parser(
+        "keygen",
+        help="make the key pair that records are sealed to",
+        description="Write recipient-<id>.key, which stays with the analytics service, and "
+        "recipient-<id>.pub, which goes onto the devices ([sealing] recipient).",
+    )
+    keygen.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="folder (here)")
+    keygen.add_argument(
+        "--suite",
+        choices=("MLKEM768_X25519", "X25519"),
+        default="MLKEM768_X25519",
+        help="hybrid post-quantum (default), or the small classical one",
+    )
+    keygen.add_argument(
+        "--passphrase", action="store_true", help="ask for one and lock the private key with it"
+    )
+    keygen.set_defaults(command=_keygen)
+
+    opener = commands.add_parser(
+        "open",
+        help="open records with the private key",
+        description="Open hub messages captured as JSON lines ({device, body in base64}), check "
+        "who signed them, leave out what came twice, and print each record once.",
+        epilog="Exit status: 0 everything opened, 14 something was refused.",
+    )
+    opener.add_argument("captures", nargs="+", type=Path, metavar="FILE", help="captures; -: stdin")
+    opener.add_argument(
+        "--key", action="append", required=True, type=Path, metavar="FILE", help="private key(s)"
+    )
+    opener.add_argument(
+        "--devices", required=True, type=Path, metavar="DIR", help="certificates of the devices"
+    )
+    opener.add_argument("--roots", type=Path, metavar="FILE", help="roots these must chain to")
+    opener.add_argument("--passphrase", action="store_true", help="ask for the keys' passphrase")
+    opener.add_argument("--table", action="store_true", help="columns instead of JSON lines")
+    opener.set_defaults(command=_open)
     return parser
 
 
@@ -90,6 +138,61 @@ def _trial(source: str | None) -> int:
             remedy="pass --settings FILE; for a trial in a checkout pass --source CLIP or camera",
         )
     os.execv(sys.executable, [sys.executable, "-m", "hil.demo", "--source", source])  # noqa: S606
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from firmware import guarantees
+
+    file = options.settings or (SETTINGS if SETTINGS.exists() else None)
+    found = guarantees.doctor(settings.load(file) if file else settings.Settings())
+    for guarantee in found:
+        print(f"{'holds' if guarantee.holds else 'BROKEN':<7} {guarantee.name}")
+        if guarantee.remedy:
+            print(f"        {guarantee.remedy}")
+    return 0 if all(guarantee.holds for guarantee in found) else PrivacyError.exit_code
+
+
+def _keygen(options: argparse.Namespace) -> int:
+    from firmware.envelope import Suite
+    from firmware.recipient import keygen
+
+    secret, public = keygen(options.out, Suite[options.suite], _passphrase(options, twice=True))
+    print(f"private key, for the analytics service alone: {secret}")
+    print(f"public key, for [sealing] recipient:          {public}")
+    return 0
+
+
+def _open(options: argparse.Namespace) -> int:
+    from firmware.capture import open_captures
+    from firmware.device_trust import DeviceTrust
+    from firmware.reader import Reader
+    from firmware.recipient import PrivateKey
+
+    passphrase = _passphrase(options, twice=False)
+    keys = [PrivateKey.load(path, passphrase) for path in options.key]
+    trust = DeviceTrust.from_folder(options.devices, _content(options.roots))
+    totals = open_captures(options.captures, Reader(keys, trust), table=options.table)
+    print(totals, file=sys.stderr)
+    return SealError.exit_code if totals.refused else 0
+
+
+def _content(path: Path | None) -> bytes:
+    try:
+        return path.read_bytes() if path else b""
+    except OSError as error:
+        raise SealError(
+            f"{path} cannot be read ({error.strerror})",
+            remedy="name a PEM file of root certificates",
+        ) from error
+
+
+def _passphrase(options: argparse.Namespace, *, twice: bool) -> bytes | None:
+    if not options.passphrase:
+        return None
+    typed = getpass.getpass("Passphrase: ")
+    if twice and getpass.getpass("Once more: ") != typed:
+        raise SealError("the two passphrases differ", remedy="type the same one twice")
+    return typed.encode()
 
 
 def _check(options: argparse.Namespace) -> int:
