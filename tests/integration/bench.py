@@ -114,7 +114,7 @@ class Bench:
         settings = {"identity": {"directory": str(directory)}, "hub": hub}
         return Device(name, directory, settings, self.hub.capture)
 
-    def by_registration(self) -> dict[str, str]:
+    def by_registration(self) -> dict[str, Any]:
         """Settings of a device that asks the registration service for its hub."""
         return {"host": "", "id_scope": ID_SCOPE, "provisioning_host": self.host}
 
