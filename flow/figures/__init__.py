@@ -1,0 +1,1 @@
+"""From roll-ups to figures that may be shown."""

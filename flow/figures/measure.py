@@ -1,0 +1,173 @@
+"""From the cube to protected sums: the one place where a question meets the roll-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+from flow.figures import cube, protection
+from flow.figures.cube import Grain, Slice
+from flow.figures.periods import Period
+from flow.figures.question import ATTRIBUTES, VALUES, Question
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Figures for some groups of visitors, ready to be shown.
+
+    Attributes:
+        visitors: (N,) i8; `protection.WITHHELD` where it may not be shown.
+        dwell_s, attention_s: (N,) mean seconds; NaN where visitors are withheld or none.
+    """
+
+    visitors: Array
+    dwell_s: Array
+    attention_s: Array
+
+
+def load(question: Question, period: Period, *, hours: bool) -> Slice:
+    """The rows for a period, in the coarsest grain that answers.
+
+    Args:
+        hours: whether the hour of each row matters.
+    """
+    sites = question.site_ids
+    if hours or "hour" in question.filters or period.days <= 1:
+        if period.days > 45 and "weekday" not in question.filters:
+            return _months(sites, period)
+        return cube.read(sites, period.first, period.last, Grain.HOUR)
+    if period.step == "month" and "weekday" not in question.filters:
+        return _months(sites, period)
+    return cube.read(sites, period.first, period.last, Grain.DAY)
+
+
+def _months(sites: list[int], period: Period) -> Slice:
+    """Whole months from the monthly rows, the ends from the hourly ones."""
+    first = period.first
+    if first.day > 1:
+        first = (first.replace(day=1) + timedelta(32)).replace(day=1)
+    after = period.last + timedelta(1)
+    end = after.replace(day=1)  # the first month that is not whole
+    if first >= end:
+        return cube.read(sites, period.first, period.last, Grain.HOUR)
+    parts = [cube.read(sites, first, end - timedelta(1), Grain.MONTH_HOUR)]
+    if period.first < first:
+        parts.append(cube.read(sites, period.first, first - timedelta(1), Grain.HOUR))
+    if after > end:
+        parts.append(cube.read(sites, end, period.last, Grain.HOUR))
+    return cube.join(parts)
+
+
+def within(question: Question, rows: Slice, *, until: tuple[date, int] | None = None) -> Array:
+    """(N,) whether each row passes the filters on time.
+
+    Args:
+        until: leave out what came in this local hour or later.
+    """
+    passes = np.ones(len(rows.site), bool)
+    if "hour" in question.filters:
+        passes &= question.chosen("hour")[np.maximum(rows.hour, 0)]
+    if "weekday" in question.filters:
+        passes &= question.chosen("weekday")[(rows.day - 1) % 7]
+    if until:
+        last = until[0].toordinal()
+        passes &= (rows.day < last) | ((rows.day == last) & (rows.hour < until[1]))
+    return passes
+
+
+def groups(question: Question, sums: Array, times: Sequence[Any]) -> Cells:
+    """One figure for each bucket: the visitors that pass the filters on attributes.
+
+    Args:
+        sums: (3, B, genders, ages, expressions) from `Slice.sums`.
+        times: (B,) normal form of each bucket's stretch of time and sites.
+    """
+    selected = [question.chosen(name) for name in ATTRIBUTES]
+    values = np.einsum("vbgae,g,a,e->vb", sums, *(s.astype(float) for s in selected))
+    if question.by_attribute:
+        asked = [(time, *(tuple(s.nonzero()[0].tolist()) for s in selected)) for time in times]
+        totals = sums[0].sum(axis=(1, 2, 3))
+        visitors = protection.published_array(values[0], totals, asked)
+    else:
+        visitors = values[0].round().astype(np.int64)
+    return _cells(visitors, values)
+
+
+def split(question: Question, sums: Array, name: str, time: Any) -> Cells:
+    """Figures for each value of an attribute over one bucket.
+
+    The filter on the attribute itself does not count: its other values stay in sight.
+
+    Args:
+        sums: (3, genders, ages, expressions).
+    """
+    selected = {other: question.chosen(other) for other in ATTRIBUTES}
+    selected[name] = np.ones(len(VALUES[name]), bool)
+    weights = (selected[other].astype(float) for other in ATTRIBUTES)
+    values = np.einsum("vgae,g,a,e->vgae", sums, *weights)
+    axes = tuple(1 + at for at, other in enumerate(ATTRIBUTES) if other != name)
+    values = values.sum(axis=axes)
+    asked = []
+    for at in range(len(VALUES[name])):
+        form = {other: tuple(chosen.nonzero()[0].tolist()) for other, chosen in selected.items()}
+        form[name] = (at,)
+        asked.append((time, *form.values()))
+    total = np.full(len(asked), sums[0].sum())
+    return _cells(protection.published_array(values[0], total, asked), values)
+
+
+def time_form(
+    question: Question,
+    period: Period,
+    *,
+    sites: Sequence[int] | None = None,
+    hour: int = -1,
+    weekday: int = -1,
+    hours_before: int = 24,
+) -> tuple[Any, ...]:
+    """The normal form of a stretch of time: two ways to ask for the same days are one."""
+    hours = question.chosen("hour") if hour < 0 else np.arange(24) == hour
+    hours = hours & (np.arange(24) < hours_before)
+    weekdays = question.chosen("weekday") if weekday < 0 else np.arange(7) == weekday
+    present = {(period.first + timedelta(at)).weekday() for at in range(min(period.days, 7))}
+    return (
+        tuple(sorted(question.site_ids if sites is None else sites)),
+        period.first.toordinal(),
+        period.last.toordinal(),
+        tuple(hours.nonzero()[0].tolist()),
+        tuple(at for at in weekdays.nonzero()[0].tolist() if at in present),
+    )
+
+
+def _cells(visitors: Array, values: Array) -> Cells:
+    shown = visitors > 0
+    counts = np.where(shown, values[0], np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return Cells(visitors, values[1] / counts, values[2] / counts)
+
+
+def buckets(period: Period) -> tuple[list[Period], Callable[[Slice], Array]]:
+    """The points of a chart, and the function that puts rows into them."""
+    step = period.step
+    if step == "hour":
+        return [period] * 24, lambda rows: rows.hour
+    if step == "day":
+        days = [Period(period.first, period.first).moved(at) for at in range(period.days)]
+        return days, lambda rows: rows.day - period.first.toordinal()
+    parts: list[Period] = []
+    first = period.first
+    while first <= period.last:
+        if step == "week":
+            end = first + timedelta(6 - first.weekday())
+        else:
+            end = (first.replace(day=1) + timedelta(32)).replace(day=1) - timedelta(1)
+        parts.append(Period(first, min(end, period.last)))
+        first = end + timedelta(1)
+    edges = np.array([max(part.first, period.first).toordinal() for part in parts])
+    return parts, lambda rows: np.searchsorted(edges, np.maximum(rows.day, edges[0]), "right") - 1

@@ -1,0 +1,333 @@
+"""The figures of the overview page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from flow.figures import measure, model_error, quality
+from flow.figures.measure import Array, Cells
+from flow.figures.periods import Period
+from flow.figures.protection import WITHHELD
+from flow.figures.question import ATTRIBUTES, LABELS, TITLES, VALUES, Question
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One large figure.
+
+    Attributes:
+        value: None where it may not be shown. before: of the compared period.
+        unit: "", "s" or "%".
+    """
+
+    title: str
+    value: float | None
+    before: float | None
+    unit: str = ""
+    hint: str = ""
+
+    @property
+    def change_percent(self) -> float | None:
+        if self.value is None or not self.before:
+            return None
+        return 100 * (self.value - self.before) / self.before
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a breakdown.
+
+    Attributes:
+        visitors: WITHHELD when it may not be shown.
+        share: 0 … 1 of what is shown; None where there is none. low, high: 95 % interval.
+    """
+
+    word: str
+    label: str
+    visitors: int
+    share: float | None
+    low: float | None = None
+    high: float | None = None
+    dwell_s: float = float("nan")
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    name: str
+    title: str
+    rows: list[Row]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of the chart; values are None where withheld or still to come."""
+
+    period: Period
+    hour: int
+    label: str
+    value: float | None
+    before: float | None
+    dark: float
+    """Share of the opening hours without any sign of life, 0 … 1."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    tiles: list[Tile]
+    points: list[Point]
+    panels: list[Panel]
+    quality: quality.Quality
+    protected: bool
+    version: int
+    this_hour: int | None = field(default=None)
+
+
+def overview(question: Question) -> Overview:
+    """Everything on the page, with three reads of the cube at most."""
+    period, other = question.period, question.other
+    now_hour = question.now.hour
+    rows = measure.load(question, period, hours=period.days <= 31)
+    passing = measure.within(question, rows)
+    parts, bucket_of = measure.buckets(period)
+    sums = rows.sums(np.where(passing, bucket_of(rows), -1), len(parts))
+    total = sums.sum(axis=1)
+    time = measure.time_form(question, period)
+    now = measure.groups(question, total[:, None], [time])
+    series = measure.groups(question, sums, _times(question, parts, period))
+
+    before_series = before = None
+    open_before = 0
+    if other:
+        before_series, before, open_before = _before(question, other, len(parts))
+    state = quality.of(list(question.sites), period, question.now)
+    open_hours = sum(quality.open_hours(site, period, question.now) for site in question.sites)
+    so_far = now
+    if question.live and other and period.days == 1:
+        # Like with like: only the hours that are over, on both days.
+        cut = np.where(passing & (rows.hour < now_hour), 0, -1)
+        so_far = measure.groups(
+            question,
+            rows.sums(cut, 1),
+            [measure.time_form(question, period, hours_before=now_hour)],
+        )
+    tiles = _tiles(now, so_far, before, open_hours, open_before)
+    points = _points(question, parts, series, before_series, state)
+    panels = [
+        *(_site_panel(question, rows, passing),),
+        *(_attribute_panel(question, total, name, time) for name in ATTRIBUTES),
+        *_time_panels(question, period, rows, passing),
+    ]
+    hour_now = int(sums[0, now_hour].sum()) if period.days == 1 and question.live else None
+    return Overview(
+        tiles, points, panels, state, bool(question.by_attribute), state.records, hour_now
+    )
+
+
+def _times(question: Question, parts: list[Period], period: Period) -> list[Any]:
+    if period.step == "hour":
+        return [measure.time_form(question, period, hour=hour) for hour in range(24)]
+    return [measure.time_form(question, part) for part in parts]
+
+
+def _before(question: Question, other: Period, wanted: int) -> tuple[Cells, Cells, int]:
+    """The compared period: a series as long as the present one, and its total so far."""
+    rows = measure.load(question, other, hours=False)
+    passing = measure.within(question, rows)
+    parts, bucket_of = measure.buckets(other)
+    if question.period.step == "hour" and other.days > 1:
+        parts = parts[:1]
+    sums = rows.sums(np.where(passing, bucket_of(rows), -1), len(parts))
+    series = measure.groups(question, sums, _times(question, parts, other))
+    end = other.last
+    hours = 24
+    if question.live:
+        # The present period is not over: compare with the same stretch of the other one.
+        elapsed = (question.now.date() - question.period.first).days
+        cut = other.moved(0).first.toordinal() + elapsed
+        if question.period.days == 1:
+            hours = question.now.hour
+            passing &= rows.hour < hours
+        elif cut < end.toordinal() and (rows.hour < 0).all():
+            passing &= rows.day <= cut
+            end = end.fromordinal(cut)
+    total = rows.sums(np.where(passing, 0, -1), 1)
+    stretch = Period(other.first, end)
+    form = measure.time_form(question, stretch, hours_before=hours)
+    open_hours = sum(quality.open_hours(site, stretch, question.now) for site in question.sites)
+    return series, measure.groups(question, total, [form]), open_hours
+
+
+def _value(cells: Cells | None, name: str = "visitors") -> float | None:
+    if cells is None or cells.visitors[0] == WITHHELD:
+        return None
+    value = float(getattr(cells, name)[0])
+    return None if np.isnan(value) else value
+
+
+def _tiles(
+    now: Cells, so_far: Cells, before: Cells | None, open_hours: int, open_before: int
+) -> list[Tile]:
+    visitors, compared = _value(now), _value(so_far)
+    past = _value(before)
+    partial = now is not so_far
+    count = Tile("Visitors", visitors, past, hint="so far" if partial else "")
+    if partial and compared is not None and past:
+        # The tile shows all of today; its change compares the hours that are over.
+        count = Tile("Visitors", visitors, (visitors or 0) * past / compared if compared else None)
+    per_hour = visitors / open_hours if visitors is not None and open_hours else None
+    per_before = past / open_before if past is not None and open_before and not partial else None
+    stay, past_stay = _value(now, "dwell_s"), _value(before, "dwell_s")
+    look, past_look = _value(now, "attention_s"), _value(before, "attention_s")
+    return [
+        count,
+        Tile("Per open hour", per_hour, per_before, hint="visitors for each hour a site was open"),
+        Tile("Mean stay", stay, past_stay, "s", "time in view"),
+        Tile(
+            "Looking",
+            100 * look / stay if look is not None and stay else None,
+            100 * past_look / past_stay if past_look is not None and past_stay else None,
+            "%",
+            "part of the stay with the face turned to the sensor",
+        ),
+    ]
+
+
+def _points(
+    question: Question,
+    parts: list[Period],
+    series: Cells,
+    before: Cells | None,
+    state: quality.Quality,
+) -> list[Point]:
+    values = _metric(series, question.metric)
+    past = _metric(before, question.metric) if before else []
+    points = []
+    for at, part in enumerate(parts):
+        hour = at if question.period.step == "hour" else -1
+        future = part.first > question.now.date() or (
+            hour > question.now.hour and part.first == question.now.date()
+        )
+        points.append(
+            Point(
+                part,
+                hour,
+                _label(part, hour, question.period.step),
+                None if future else values[at],
+                past[at] if at < len(past) else None,
+                0.0 if hour >= 0 else state.dark_share(part),
+            )
+        )
+    return points
+
+
+def _label(part: Period, hour: int, step: str) -> str:
+    if hour >= 0:
+        return f"{hour:02d}:00"
+    if step == "month":
+        return f"{part.first:%b %Y}"
+    if step == "week":
+        return f"Week of {part.first.day} {part.first:%b}"
+    return f"{part.first:%a} {part.first.day} {part.first:%b}"
+
+
+def _metric(cells: Cells, metric: str) -> list[float | None]:
+    values = {
+        "visitors": cells.visitors.astype(float),
+        "dwell": cells.dwell_s,
+        "attention": cells.attention_s,
+    }[metric]
+    hidden = cells.visitors == WITHHELD
+    return [
+        None if gone or np.isnan(value) else float(value)
+        for value, gone in zip(values, hidden, strict=True)
+    ]
+
+
+def _site_panel(question: Question, rows: Any, passing: Array) -> Panel:
+    at = {pk: index for index, pk in enumerate(question.site_ids)}
+    bucket = np.array([at[pk] for pk in rows.site.tolist()], np.int64)
+    sums = rows.sums(np.where(passing, bucket, -1), len(at))
+    times = [measure.time_form(question, question.period, sites=[pk]) for pk in at]
+    cells = measure.groups(question, sums, times)
+    top = max(1, int(cells.visitors.max(initial=1)))
+    chosen = len(question.sites) < len(question.visible)
+    found = [
+        Row(
+            site.slug,
+            site.name,
+            int(cells.visitors[index]),
+            max(0, int(cells.visitors[index])) / top,
+            dwell_s=float(cells.dwell_s[index]),
+            chosen=chosen,
+        )
+        for index, site in enumerate(question.sites)
+    ]
+    return Panel("site", "Sites", sorted(found, key=lambda row: -row.visitors))
+
+
+def _attribute_panel(question: Question, total: Array, name: str, time: Any) -> Panel:
+    cells = measure.split(question, total, name, time)
+    words = VALUES[name]
+    table = model_error.table(question.site_ids, name)
+    shares = model_error.by_word(words, cells.visitors, table, corrected=question.corrected)
+    rows = [
+        Row(
+            word,
+            LABELS[word],
+            int(cells.visitors[at]),
+            *shares[at],
+            dwell_s=float(cells.dwell_s[at]),
+            chosen=word in question.filters.get(name, ()),
+        )
+        for at, word in enumerate(words)
+    ]
+    if name == "expression":
+        rows.sort(key=lambda row: (row.word == UNKNOWN, -row.visitors))
+    else:
+        rows.sort(key=lambda row: row.word == UNKNOWN)
+    enough = bool((cells.visitors > 0).any())
+    note = "" if enough else "Too few visitors to split without pointing at somebody."
+    return Panel(name, TITLES[name], rows if enough else [], note)
+
+
+def _time_panels(question: Question, period: Period, rows: Any, passing: Array) -> list[Panel]:
+    panels = []
+    if (rows.hour < 0).any() and not question.by_attribute:
+        hourly = measure.load(question, period, hours=True)
+        hour_rows, hour_passing = hourly, measure.within(question, hourly)
+    else:
+        hour_rows, hour_passing = rows, passing
+    if not (hour_rows.hour < 0).any() and period.step != "hour":
+        sums = hour_rows.sums(np.where(hour_passing, hour_rows.hour, -1), 24)
+        times = [measure.time_form(question, period, hour=hour) for hour in range(24)]
+        panels.append(_strip(question, "hour", measure.groups(question, sums, times)))
+    whole = period.step == "month" and "weekday" not in question.filters
+    if period.days > 7 and not whole:
+        sums = rows.sums(np.where(passing, (rows.day - 1) % 7, -1), 7)
+        times = [measure.time_form(question, period, weekday=day) for day in range(7)]
+        panels.append(_strip(question, "weekday", measure.groups(question, sums, times)))
+    return panels
+
+
+def _strip(question: Question, name: str, cells: Cells) -> Panel:
+    top = max(1, int(cells.visitors.max(initial=1)))
+    rows = [
+        Row(
+            word,
+            LABELS.get(word, word) if name == "weekday" else f"{int(word):02d}:00",
+            int(cells.visitors[at]),
+            max(0, int(cells.visitors[at])) / top,
+            dwell_s=float(cells.dwell_s[at]),
+            chosen=word in question.filters.get(name, ()),
+        )
+        for at, word in enumerate(VALUES[name])
+        if cells.visitors[at] != 0
+    ]
+    return Panel(name, TITLES[name], rows)

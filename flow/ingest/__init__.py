@@ -1,0 +1,1 @@
+"""From a hub's message to stored records and roll-ups."""
