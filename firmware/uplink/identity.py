@@ -116,7 +116,12 @@ class KeyFile:
         )
 
     def request(self, device: str) -> bytes:
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device)])
+        try:
+            name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device)])
+        except ValueError as error:
+            raise ProvisioningError(
+                f"no certificate can be for {device[:70]!r}", remedy="take an id of 1 to 64 letters"
+            ) from error
         builder = x509.CertificateSigningRequestBuilder().subject_name(name)
         return builder.sign(self._private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
