@@ -69,15 +69,19 @@ class Attributes:
         self._chips = Chips(width_px, height_px, side)
         self._laplacian = memory.allocate("attributes.laplacian", (side, side), np.float32)
         rows = MOST_TRACKS
-        self._taken = memory.allocate("attributes.taken", (rows,), np.int64)
-        self._taken_at_ns = memory.allocate("attributes.taken_at_ns", (rows,), np.int64)
-        self._best = memory.allocate("attributes.best", (rows,), np.float32)
-        self._weight = memory.allocate("attributes.weight", (rows,), np.float32)
+        self._taken = memory.allocate("attributes.taken", (rows,), np.int64, lasting=True)
+        self._taken_at_ns = memory.allocate(
+            "attributes.taken_at_ns", (rows,), np.int64, lasting=True
+        )
+        self._best = memory.allocate("attributes.best", (rows,), np.float32, lasting=True)
+        self._weight = memory.allocate("attributes.weight", (rows,), np.float32, lasting=True)
         # Sums of weight times: age, its variance; female, male; each expression.
         self._sums = {
-            "age": memory.allocate("attributes.age", (rows, 2), np.float32),
-            "gender": memory.allocate("attributes.gender", (rows, 2), np.float32),
-            "expression": memory.allocate("attributes.expression", (rows, 7), np.float32),
+            "age": memory.allocate("attributes.age", (rows, 2), np.float32, lasting=True),
+            "gender": memory.allocate("attributes.gender", (rows, 2), np.float32, lasting=True),
+            "expression": memory.allocate(
+                "attributes.expression", (rows, 7), np.float32, lasting=True
+            ),
         }
         self._answers = {
             name: memory.allocate(f"attributes.{name}_answer", sums.shape[1:], np.float32)

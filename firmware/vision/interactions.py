@@ -37,7 +37,9 @@ class Interactions:
 
     def __init__(self, width_px: int, height_px: int) -> None:
         self._frame_px = (width_px, height_px)
-        self._counts = memory.allocate("interactions.counts", (MOST_TRACKS, 4), np.int64)
+        self._counts = memory.allocate(
+            "interactions.counts", (MOST_TRACKS, 4), np.int64, lasting=True
+        )
 
     def observe(self, tracks: list[Track], at_ns: int, rules: Rules) -> None:
         """Take in where the tracks are in the frame taken at `at_ns`."""

@@ -18,14 +18,19 @@ from numpy.typing import NDArray
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _buffers: dict[str, NDArray[Any]] = {}
+_lasting: set[str] = set()
 
 
-def allocate(name: str, shape: tuple[int, ...], dtype: type[_Scalar]) -> NDArray[_Scalar]:
+def allocate(
+    name: str, shape: tuple[int, ...], dtype: type[_Scalar], *, lasting: bool = False
+) -> NDArray[_Scalar]:
     """A zeroed, page-aligned, C-contiguous array that stays registered until `release`.
 
     Args:
         name: `owner.purpose`, such as `detector.input`; the part before the first dot is the
-            owner that `wipe` and `release` may name.
+            owner that `release` names.
+        lasting: it has a row for each track, which the owner zeroes when that track ends. Any
+            other buffer is written anew in every turn, so a wipe may zero it at any time.
 
     Raises:
         ValueError: the name is taken: two owners of one name would be a programming error.
@@ -40,6 +45,8 @@ def allocate(name: str, shape: tuple[int, ...], dtype: type[_Scalar]) -> NDArray
     )
     buffer = np.frombuffer(pages, dtype, count).reshape(shape)
     _buffers[name] = buffer
+    if lasting:
+        _lasting.add(name)
     return buffer
 
 
@@ -54,8 +61,16 @@ def wipe(owner: str = "") -> None:
         buffer.fill(0)
 
 
+def wipe_passing() -> None:
+    """Zero all buffers but the lasting ones: what the last turn left, and nothing of tracks."""
+    for name, buffer in buffers():
+        if name not in _lasting:
+            buffer.fill(0)
+
+
 def release(owner: str) -> None:
     """Zero and forget one owner's buffers; its names may be allocated again."""
     wipe(owner)
     for name in [name for name, _ in buffers(owner)]:
         del _buffers[name]
+        _lasting.discard(name)

@@ -44,6 +44,7 @@ class Pipeline:
     Attributes:
         frame: filled by the source before each `turn`.
         tracks: the faces followed now, tentative ones included.
+        parted: whether somebody has left with the last `turn`, counted or not.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Pipeline:
         self.tracker = Tracker()
         self.attributes = Attributes(engines, width_px, height_px)
         self.interactions = Interactions(width_px, height_px)
+        self.parted = False
         self._model_set = model_set
         self._wall_s = wall_s
 
@@ -79,6 +81,7 @@ class Pipeline:
         frame, rules = self.frame, self.settings
         faces = self.detector.detect(frame.pixels, rules.detection.score, rules.detection.overlap)
         ended = self.tracker.update(faces, frame.captured_at_ns, rules.tracking)
+        self.parted = bool(ended)
         self.interactions.observe(self.tracks, frame.captured_at_ns, rules.interactions)
         self.attributes.estimate(frame, self.tracks, rules.attributes)
         return self._close(ended, frame.captured_at_ns)

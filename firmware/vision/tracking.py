@@ -95,12 +95,14 @@ class Tracker:
         self._free = list(range(rows))[::-1]
         self._last_id = 0
         self._at_ns = 0
-        self._boxes = memory.allocate("tracker.boxes", (rows, 4), np.float32)
-        self._landmarks = memory.allocate("tracker.landmarks", (rows, 5, 2), np.float32)
+        self._boxes = memory.allocate("tracker.boxes", (rows, 4), np.float32, lasting=True)
+        self._landmarks = memory.allocate(
+            "tracker.landmarks", (rows, 5, 2), np.float32, lasting=True
+        )
         # For each of centre x, centre y, width, height: place, speed, and their covariance.
-        self._place = memory.allocate("tracker.place", (rows, 4), np.float32)
-        self._speed = memory.allocate("tracker.speed", (rows, 4), np.float32)
-        self._doubt = memory.allocate("tracker.doubt", (rows, 3), np.float32)
+        self._place = memory.allocate("tracker.place", (rows, 4), np.float32, lasting=True)
+        self._speed = memory.allocate("tracker.speed", (rows, 4), np.float32, lasting=True)
+        self._doubt = memory.allocate("tracker.doubt", (rows, 3), np.float32, lasting=True)
         self._seen = memory.allocate("tracker.seen", (MOST_FACES, 4), np.float32)
         self._assignment = Assignment(max(MOST_TRACKS, MOST_FACES))
 

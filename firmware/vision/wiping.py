@@ -41,6 +41,19 @@ def everything(engines: Mapping[str, Engine], source: FrameSource) -> None:
     residue()
 
 
+def of_leavers(engines: Mapping[str, Engine]) -> None:
+    """Nothing remains of who has left while others are still in view.
+
+    Rows of ended tracks were zeroed by their owners. The detector and the decoder have long seen
+    frames without the leaver; the other engines may have looked at nobody since.
+    """
+    for name, engine in engines.items():
+        if name != "detector":
+            engine.scrub()
+    memory.wipe_passing()
+    residue()
+
+
 def residue() -> None:
     """What the interpreter, numpy and the stack keep of values that nobody holds any more."""
     gc.collect()

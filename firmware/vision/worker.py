@@ -118,9 +118,11 @@ class Worker:
             self._tally.interactions += 1
 
     def _tidy(self) -> None:
-        """Wipe as soon as nobody is in view."""
+        """Wipe what was of visitors who have just left, and all as soon as nobody is in view."""
         if self._pipeline.tracks:
             self._dirty = True
+            if self._pipeline.parted:
+                wiping.of_leavers(self._pipeline.engines)
         elif self._dirty:
             self._wipe()
 

@@ -1,6 +1,6 @@
 /* Looks for many needles at once in a stretch of memory.
  *
- * A needle is kept as the hash of a window of two or three 8-byte words, so that an index holds no
+ * A needle is kept as the hash of a window of one to three 8-byte words, so that an index holds no
  * byte of what it finds, and a process can search itself without finding its own index. Memory is
  * read at every 8-byte boundary; needles are indexed at every offset at which their element may
  * stand, so any copy of at least window + 7 bytes is met. With 64-bit keys and a hundred million
@@ -92,26 +92,23 @@ int64_t add_needles(struct index *index, int64_t held, const uint8_t *data, int6
 }
 
 /* Count hits of each kind in `memory`, which begins at an 8-byte boundary of what is searched, and
- * note where the first of each kind is. With `forget`, what was hit becomes kind `forget` instead:
- * so a search of memory that cannot hold a trace yet takes constants out. */
+ * note where the first of each kind is. Returns how many there are in all. */
 int64_t search(const struct index *index, const uint8_t *memory, int64_t size, int64_t base,
-               uint64_t *hits, int64_t *first, int forget)
+               uint64_t *hits, int64_t *first)
 {
     int64_t found = 0;
-    for (int64_t at = 0; at + 16 <= size; at += 8) {
+    for (int64_t at = 0; at + 8 <= size; at += 8) {
         uint64_t word = word_at(memory + at);
         if (!word)
             continue;
         uint64_t start = start_of(index, word);
         if (!(index->starts[start / 64] >> (start % 64) & 1))
             continue;
-        for (int words = 2; words <= 3 && at + 8 * words <= size; words++) {
+        for (int words = 1; words <= 3 && at + 8 * words <= size; words++) {
             uint64_t slot = slot_of(index, key_of(memory + at, words));
             if (!index->keys[slot])
                 continue;
-            if (forget)
-                index->kinds[slot] = (uint8_t)forget;
-            else if (!hits[index->kinds[slot]]++)
+            if (!hits[index->kinds[slot]]++)
                 first[index->kinds[slot]] = base + at;
             found++;
         }
