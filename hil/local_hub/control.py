@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import inspect
 import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -141,6 +142,7 @@ class Requests:
             "connects": self._server.connects,
             "refusals": self._server.refusals,
             "faults": self._cloud.faults.struck,
+            "pid": os.getpid(),
         }
 
     def stop(self) -> None:

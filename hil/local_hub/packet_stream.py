@@ -24,6 +24,8 @@ from hil.local_hub.mqtt import (
     Unsubscribe,
 )
 
+_PUBLISH = 3
+
 
 class PacketStream:
     """Bytes as they arrive → packets. `limit` bounds the body of one packet, in bytes."""
@@ -50,6 +52,8 @@ class PacketStream:
 
 def _fixed_header(buffer: bytearray, limit: int) -> tuple[int, int] | None:
     """(where the body starts, its length), or None while that is not known yet."""
+    if buffer:
+        _check_type(buffer[0])
     length = 0
     for index in range(1, 5):
         if index >= len(buffer):
@@ -60,6 +64,13 @@ def _fixed_header(buffer: bytearray, limit: int) -> tuple[int, int] | None:
         if not buffer[index] & 0x80:
             return index + 1, length
     raise ProtocolError("the length field is over four bytes")
+
+
+def _check_type(first: int) -> None:
+    kind, flags = first >> 4, first & 0x0F
+    expected = 2 if kind in (8, 10) else 0
+    if kind != _PUBLISH and (kind not in _READERS or flags != expected):
+        raise ProtocolError(f"packet type {kind} with flags {flags}")
 
 
 class _Body:
@@ -110,14 +121,10 @@ def decode(first: int, body: bytes) -> Packet:
     Raises:
         ProtocolError: they are no packet of MQTT 3.1.1.
     """
-    kind, flags = first >> 4, first & 0x0F
+    _check_type(first)
     content = _Body(body)
-    if kind == 3:
-        packet: Packet = _publish(flags, content)
-    elif kind in _READERS and flags == (2 if kind in (8, 10) else 0):
-        packet = _READERS[kind](content)
-    else:
-        raise ProtocolError(f"packet type {kind} with flags {flags}")
+    kind = first >> 4
+    packet = _publish(first & 0x0F, content) if kind == _PUBLISH else _READERS[kind](content)
     if content.more():
         raise ProtocolError("octets after the end of the packet")
     return packet

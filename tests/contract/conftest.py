@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import threading
 import warnings
 from collections.abc import Iterator
 
 import pytest
 
 from tests.contract.hub_bench import Bench, bench
+from tests.contract.raw_device import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +27,13 @@ def cloud(running_cloud: Bench) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def leftovers() -> Iterator[None]:
-    """The SDK leaves the sockets of ended clients to the garbage collector: here, it is called."""
-    yield
+def sdk() -> Iterator[None]:
+    """Room for the SDK, which leaves the sockets of ended clients to the garbage collector."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
+        warnings.filterwarnings("ignore", "Callback API version 1 is deprecated")
+        yield
+        for thread in threading.enumerate():
+            if "paho" in thread.name:
+                thread.join(PATIENCE_S)
         gc.collect()

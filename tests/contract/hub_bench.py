@@ -18,8 +18,6 @@ from tests.integration.bench import loopback
 from tests.unit.hub_identities import KEY, write
 
 SCOPE = "0ne00000000"
-SDK_WARNS = "ignore:Callback API version 1 is deprecated:DeprecationWarning"
-"""azure-iot-device 2.15.0rc1 asks paho 2 for its older callbacks."""
 
 
 @dataclass
@@ -124,7 +122,8 @@ def bench(folder: Path, *options: str) -> Iterator[Bench]:
     authority = folder / "authority.pem"
     authority.write_bytes(pem(root.certificate))
     host = loopback()
-    with running(folder / "hub", host, "--authority", str(authority), *options) as hub:
+    words = ("--authority", str(authority), "--retry-after", "0", *options)
+    with running(folder / "hub", host, *words) as hub:
         hub.register("dev1", by_authority=True)
         hub.register("key1", keys=[KEY])
         yield Bench(hub, host, folder, root, batch, write(folder, "dev1", batch))

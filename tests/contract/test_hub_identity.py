@@ -14,11 +14,11 @@ from firmware.uplink.identity import Certificate
 from hil.local_hub import mqtt
 from hil.local_hub.credentials import thumbprints
 from provisioning.authority import Authority
-from tests.contract.hub_bench import SDK_WARNS, Bench, eventually
+from tests.contract.hub_bench import Bench, eventually
 from tests.contract.raw_device import RawDevice
 from tests.unit.hub_identities import KEY, OTHER_KEY, token
 
-pytestmark = [pytest.mark.filterwarnings(SDK_WARNS), pytest.mark.usefixtures("leftovers")]
+pytestmark = pytest.mark.usefixtures("sdk")
 
 
 def delivers(

@@ -13,9 +13,9 @@ from azure.iot.device import IoTHubDeviceClient, Message, MethodRequest, MethodR
 from azure.iot.device.exceptions import ClientError
 
 from hil.local_hub import ServiceError, events
-from tests.contract.hub_bench import SDK_WARNS, Bench, Mailbox, bench, eventually
+from tests.contract.hub_bench import Bench, Mailbox, bench, eventually
 
-pytestmark = [pytest.mark.filterwarnings(SDK_WARNS), pytest.mark.usefixtures("leftovers")]
+pytestmark = pytest.mark.usefixtures("sdk")
 
 
 def test_telemetry_arrives_whole_and_is_acknowledged(cloud: Bench) -> None:
