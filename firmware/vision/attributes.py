@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware.record import AgeCategory, AgeEstimate, ExpressionEstimate, GenderEstimate
 from firmware.settings import Attributes as Rules
@@ -60,7 +61,12 @@ _LEAST_WEIGHT = 0.05
 
 
 class Attributes:
-    """Estimates attributes of confirmed tracks with the engines that were loaded."""
+    """Estimates attributes of confirmed tracks with the engines that were loaded.
+
+    Attributes:
+        answers: what the last `look` gave, f32: `age` (2,) years and deviation, `gender` (2,),
+            `expression` (7,); of the loaded engines only.
+    """
 
     def __init__(self, engines: Mapping[str, Engine], width_px: int, height_px: int) -> None:
         self._engines = {name: engines[name] for name in VIEWS if name in engines}
@@ -83,9 +89,10 @@ class Attributes:
                 "attributes.expression", (rows, 7), np.float32, lasting=True
             ),
         }
-        self._answers = {
+        self.answers = {
             name: memory.allocate(f"attributes.{name}_answer", sums.shape[1:], np.float32)
             for name, sums in self._sums.items()
+            if name in self._engines
         }
 
     def estimate(self, frame: Frame, tracks: list[Track], rules: Rules) -> None:
@@ -164,32 +171,48 @@ class Attributes:
         self._taken[row] += 1
         self._taken_at_ns[row] = track.last_seen_ns
         self._best[row] = max(self._best[row], quality)
-        weight = 0.0
+        weight = quality * self.look(frame.pixels, track.landmarks) + 1e-3
+        for name, answer in self.answers.items():
+            if name == "age":
+                answer[1] **= 2
+            np.multiply(answer, weight, out=answer)
+            self._sums[name][row] += answer
+        self._weight[row] += weight
+
+    def look(self, pixels: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
+        """Ask every network about one face: `answers` then holds the mean over its views.
+
+        Args:
+            pixels: u8 (H, W, 3) BGR, the frame.
+            landmarks: f32 (5, 2), in the order of `Detections.landmarks`.
+
+        Returns: sharpness of the first view, 0 … 1.
+
+        Raises:
+            EngineError: an engine failed.
+        """
+        sharpness = -1.0
         for name, engine in self._engines.items():
-            answer, batch = self._answers[name], engine.input.shape[0]
+            answer, batch = self.answers[name], engine.input.shape[0]
             answer.fill(0)
             for first in range(0, len(VIEWS[name]), batch):
                 views = VIEWS[name][first : first + batch]
                 for target, view in zip(engine.input, views, strict=False):
                     self._chips.cut(
-                        frame.pixels,
-                        track.landmarks,
+                        pixels,
+                        landmarks,
                         target,
                         padding=view.padding,
                         mirrored=view.mirrored,
                         lowered=view.lowered,
                     )
-                if not weight:
-                    weight = quality * self._sharpness() + 1e-3
+                if sharpness < 0:
+                    sharpness = self._sharpness()
                 engine.run()
                 for _, given in zip(views, engine.outputs[0], strict=False):
                     answer += given
             answer /= len(VIEWS[name])
-            if name == "age":
-                answer[1] **= 2
-            answer *= weight
-            self._sums[name][row] += answer
-        self._weight[row] += weight
+        return sharpness
 
     def _sharpness(self) -> float:
         """0 … 1, of the chip that was cut last."""
