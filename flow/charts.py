@@ -115,7 +115,7 @@ def line_chart(
 
 
 def bar(share: float, low: float | None = None, high: float | None = None) -> str:
-    """A bar for one row of a breakdown, 0 … 1, with the interval as a line through its end."""
+    """A bar for one row of a breakdown, 0 … 1, with the interval as a line below its end."""
     whisker = ""
     if low is not None and high is not None:
         whisker = (

@@ -15,7 +15,7 @@ import numpy as np
 from django.db import transaction
 
 from firmware.record import AgeCategory
-from flow.figures import cube
+from flow.figures import cube, model_error
 from flow.figures.cube import AGES, EXPRESSIONS, GENDERS, Grain
 from flow.ingest import rows
 from flow.models import Customer, Sensor, Site
@@ -70,7 +70,21 @@ def cell_shares(shop: Shop) -> Floats:
     everybody = shares[:, child].sum()
     shares[:, child] = 0
     shares[0, child, 0] = everybody
+    for axis, (name, words) in enumerate(
+        (("gender", GENDERS), ("age", AGES), ("expression", EXPRESSIONS))
+    ):
+        shares = _as_estimated(shares, axis, name, [word.value for word in words])
     return (shares / shares.sum()).ravel()
+
+
+def _as_estimated(shares: Floats, axis: int, name: str, words: list[str]) -> Floats:
+    """True shares → what a sensor with the default models would estimate."""
+    table = model_error.tables()[name]
+    known = [words.index(word) for word in table.categories]
+    confusion = np.eye(len(words))
+    counts = np.array(table.counts, np.float64)
+    confusion[np.ix_(known, known)] = counts / counts.sum(1, keepdims=True)
+    return np.moveaxis(np.tensordot(shares, confusion, (axis, 0)), -1, axis)
 
 
 def day_of_visits(

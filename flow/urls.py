@@ -41,6 +41,9 @@ urlpatterns = [
     path("notice/<str:public>/", notice.page, name="notice"),
     path("notice/<str:public>/<str:language>", notice.page, name="notice-language"),
     path("notice/<str:public>/<str:language>/sign", notice.sign, name="sign"),
+    # Accounts are made by invitation, and an address is changed by inviting the new one.
+    path("account/signup/", errors.not_found),
+    path("account/email/", errors.not_found),
     path("account/", include("allauth.urls")),
     path("healthz", health.page, name="health"),
 ]

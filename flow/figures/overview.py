@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from flow.figures.protection import WITHHELD
 from flow.figures.question import ATTRIBUTES, LABELS, TITLES, VALUES, Question
 
 UNKNOWN = "unknown"
+HOURLY_DAYS = 31
+"""Up to so many days, the page is made from hourly rows."""
 
 
 @dataclass(frozen=True)
@@ -21,21 +24,22 @@ class Tile:
     """One large figure.
 
     Attributes:
-        value: None where it may not be shown. before: of the compared period.
-        unit: "", "s" or "%".
+        value: None where it may not be shown. unit: "", "s" or "%".
+        after, before: what is compared: of equally long parts of the two periods.
     """
 
     title: str
     value: float | None
+    after: float | None
     before: float | None
     unit: str = ""
     hint: str = ""
 
     @property
     def change_percent(self) -> float | None:
-        if self.value is None or not self.before:
+        if self.after is None or not self.before:
             return None
-        return 100 * (self.value - self.before) / self.before
+        return 100 * (self.after - self.before) / self.before
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,7 @@ class Overview:
 def overview(question: Question) -> Overview:
     """Everything on the page, with three reads of the cube at most."""
     period, other = question.period, question.other
-    now_hour = question.now.hour
-    rows = measure.load(question, period, hours=period.days <= 31)
+    rows = measure.load(question, period, hours=period.days <= HOURLY_DAYS)
     passing = measure.within(question, rows)
     parts, bucket_of = measure.buckets(period)
     sums = rows.sums(np.where(passing, bucket_of(rows), -1), len(parts))
@@ -105,17 +108,16 @@ def overview(question: Question) -> Overview:
     before_series = before = None
     open_before = 0
     if other:
-        before_series, before, open_before = _before(question, other, len(parts))
+        before_series, before, open_before = _before(question, other)
     state = quality.of(list(question.sites), period, question.now)
     open_hours = sum(quality.open_hours(site, period, question.now) for site in question.sites)
     so_far = now
-    if question.live and other and period.days == 1:
-        # Like with like: only the hours that are over, on both days.
-        cut = np.where(passing & (rows.hour < now_hour), 0, -1)
+    until = _until(question)
+    if until and other and period.days <= HOURLY_DAYS:
+        # Like with like: leave out the hour that is not over, in both periods.
+        whole = measure.within(question, rows, until=until)
         so_far = measure.groups(
-            question,
-            rows.sums(cut, 1),
-            [measure.time_form(question, period, hours_before=now_hour)],
+            question, rows.sums(np.where(whole, 0, -1), 1), [(*time, "until", until[0].toordinal(), until[1])]
         )
     tiles = _tiles(now, so_far, before, open_hours, open_before)
     points = _points(question, parts, series, before_series, state)
@@ -124,7 +126,7 @@ def overview(question: Question) -> Overview:
         *(_attribute_panel(question, total, name, time) for name in ATTRIBUTES),
         *_time_panels(question, period, rows, passing),
     ]
-    hour_now = int(sums[0, now_hour].sum()) if period.days == 1 and question.live else None
+    hour_now = int(sums[0, question.now.hour].sum()) if period.days == 1 and question.live else None
     return Overview(
         tiles, points, panels, state, bool(question.by_attribute), state.records, hour_now
     )
@@ -136,32 +138,33 @@ def _times(question: Question, parts: list[Period], period: Period) -> list[Any]
     return [measure.time_form(question, part) for part in parts]
 
 
-def _before(question: Question, other: Period, wanted: int) -> tuple[Cells, Cells, int]:
-    """The compared period: a series as long as the present one, and its total so far."""
-    rows = measure.load(question, other, hours=False)
+def _before(question: Question, other: Period) -> tuple[Cells, Cells, int]:
+    """The compared period: its series, its total so far, and its opening hours so far."""
+    until = _until(question)
+    hourly = until is not None and question.period.days <= HOURLY_DAYS
+    rows = measure.load(question, other, hours=hourly)
     passing = measure.within(question, rows)
     parts, bucket_of = measure.buckets(other)
-    if question.period.step == "hour" and other.days > 1:
-        parts = parts[:1]
     sums = rows.sums(np.where(passing, bucket_of(rows), -1), len(parts))
     series = measure.groups(question, sums, _times(question, parts, other))
-    end = other.last
-    hours = 24
-    if question.live:
-        # The present period is not over: compare with the same stretch of the other one.
-        elapsed = (question.now.date() - question.period.first).days
-        cut = other.moved(0).first.toordinal() + elapsed
-        if question.period.days == 1:
-            hours = question.now.hour
-            passing &= rows.hour < hours
-        elif cut < end.toordinal() and (rows.hour < 0).all():
-            passing &= rows.day <= cut
-            end = end.fromordinal(cut)
-    total = rows.sums(np.where(passing, 0, -1), 1)
-    stretch = Period(other.first, end)
-    form = measure.time_form(question, stretch, hours_before=hours)
-    open_hours = sum(quality.open_hours(site, stretch, question.now) for site in question.sites)
-    return series, measure.groups(question, total, [form]), open_hours
+    form: tuple[Any, ...] = measure.time_form(question, other)
+    moment = question.now - (question.period.first - other.first)
+    if until:
+        # The present period is not over: compare with as much of the other one.
+        if hourly and not (rows.hour < 0).any():
+            passing = measure.within(question, rows, until=(moment.date(), until[1]))
+            form = (*form, "until", moment.date().toordinal(), until[1])
+        else:
+            passing = passing & (rows.day <= moment.date().toordinal())
+            form = (*form, "until", moment.date().toordinal())
+    total = measure.groups(question, rows.sums(np.where(passing, 0, -1), 1), [form])
+    open_hours = sum(quality.open_hours(site, other, moment) for site in question.sites)
+    return series, total, open_hours
+
+
+def _until(question: Question) -> tuple[date, int] | None:
+    """Day and hour of the present moment when the period is not over."""
+    return (question.now.date(), question.now.hour) if question.live else None
 
 
 def _value(cells: Cells | None, name: str = "visitors") -> float | None:
@@ -174,29 +177,23 @@ def _value(cells: Cells | None, name: str = "visitors") -> float | None:
 def _tiles(
     now: Cells, so_far: Cells, before: Cells | None, open_hours: int, open_before: int
 ) -> list[Tile]:
-    visitors, compared = _value(now), _value(so_far)
-    past = _value(before)
-    partial = now is not so_far
-    count = Tile("Visitors", visitors, past, hint="so far" if partial else "")
-    if partial and compared is not None and past:
-        # The tile shows all of today; its change compares the hours that are over.
-        count = Tile("Visitors", visitors, (visitors or 0) * past / compared if compared else None)
-    per_hour = visitors / open_hours if visitors is not None and open_hours else None
-    per_before = past / open_before if past is not None and open_before and not partial else None
-    stay, past_stay = _value(now, "dwell_s"), _value(before, "dwell_s")
-    look, past_look = _value(now, "attention_s"), _value(before, "attention_s")
+    past, compared = _value(before), _value(so_far)
+    stay, look = _value(so_far, "dwell_s"), _value(so_far, "attention_s")
+    past_stay, past_look = _value(before, "dwell_s"), _value(before, "attention_s")
+    looking, past_looking = _percent(look, stay), _percent(past_look, past_stay)
+    hourly = compared / open_hours if compared is not None and open_hours else None
+    past_hourly = past / open_before if past is not None and open_before else None
+    partial = "so far" if now is not so_far else ""
     return [
-        count,
-        Tile("Per open hour", per_hour, per_before, hint="visitors for each hour a site was open"),
-        Tile("Mean stay", stay, past_stay, "s", "time in view"),
-        Tile(
-            "Looking",
-            100 * look / stay if look is not None and stay else None,
-            100 * past_look / past_stay if past_look is not None and past_stay else None,
-            "%",
-            "part of the stay with the face turned to the sensor",
-        ),
+        Tile("Visitors", _value(now), compared, past, hint=partial),
+        Tile("Per open hour", hourly, hourly, past_hourly),
+        Tile("Mean stay", _value(now, "dwell_s"), stay, past_stay, "s"),
+        Tile("Looking", looking, looking, past_looking, "%"),
     ]
+
+
+def _percent(part: float | None, whole: float | None) -> float | None:
+    return 100 * part / whole if part is not None and whole else None
 
 
 def _points(
@@ -224,7 +221,19 @@ def _points(
                 0.0 if hour >= 0 else state.dark_share(part),
             )
         )
-    return points
+    return _by_day(question, points) if question.period.step == "hour" else points
+
+
+def _by_day(question: Question, points: list[Point]) -> list[Point]:
+    """The hours worth drawing: from the first opening or visit to the last."""
+    weekday = question.period.first.weekday()
+    drawn = [
+        point.hour
+        for point in points
+        if point.value or point.before
+        or any(site.is_open(weekday, point.hour) for site in question.sites)
+    ]  # fmt: skip
+    return points[min(drawn) : max(drawn) + 1] if drawn else points
 
 
 def _label(part: Period, hour: int, step: str) -> str:

@@ -30,7 +30,7 @@ def seconds(value: float | None) -> str:
 @register.filter
 def percent(value: float | None) -> str:
     """A share 0 … 1 as whole per cent."""
-    return "" if value is None else f"{100 * value:.0f} %"
+    return "" if value is None else f"{100 * value:.0f}%"
 
 
 @register.filter
@@ -38,7 +38,7 @@ def change(value: float | None) -> str:
     if value is None:
         return ""
     sign = "+" if value >= 0.5 else ("−" if value <= -0.5 else "±")
-    return f"{sign}{abs(value):.0f} %"
+    return f"{sign}{abs(value):.0f}%"
 
 
 @register.filter

@@ -124,7 +124,13 @@ def _drawn(question: Question, figures: Overview) -> dict[str, Any]:
     }
 
 
+BAR = 0.78
+"""How much of a row the longest bar takes; the rest belongs to the figures."""
+
+
 def _rows(question: Question, panel: Panel) -> dict[str, Any]:
+    reach = max((row.high or row.share or 0 for row in panel.rows), default=0) or 1
+    scale = BAR / reach
     return {
         "panel": panel,
         "rows": [
@@ -133,7 +139,13 @@ def _rows(question: Question, panel: Panel) -> dict[str, Any]:
                 "link": question.link(site=None if row.chosen else row.word)
                 if panel.name == "site"
                 else question.toggled(panel.name, row.word),
-                "bar": charts.bar(row.share, row.low, row.high) if row.share is not None else "",
+                "bar": ""
+                if row.share is None
+                else charts.bar(
+                    row.share * scale,
+                    None if row.low is None else row.low * scale,
+                    None if row.high is None else row.high * scale,
+                ),
             }
             for row in panel.rows
             if row.visitors != 0 or row.chosen or panel.name == "site"

@@ -26,6 +26,7 @@ async function show(address, { push = true, quiet = false } = {}) {
 }
 
 document.addEventListener("click", (event) => {
+  if (event.target.id === "help-open") return help();
   const link = event.target.closest("#page a[href]");
   const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey;
   const href = link?.getAttribute("href");
@@ -38,6 +39,14 @@ document.addEventListener("click", (event) => {
   }
 });
 
+function help() {
+  const dialog = page.querySelector("#help");
+  const off = dialog.querySelector("#keys-off");
+  off.checked = localStorage.getItem("keys") === "off";
+  off.onchange = () => localStorage.setItem("keys", off.checked ? "off" : "on");
+  dialog.showModal();
+}
+
 addEventListener("popstate", () => show(location.href, { push: false }));
 
 document.addEventListener("keydown", (event) => {
@@ -47,12 +56,13 @@ document.addEventListener("keydown", (event) => {
       menu.querySelector("summary").focus();
     }
   }
+  if (localStorage.getItem("keys") === "off") return; // WCAG 2.1.4: they can be switched off
   if (event.metaKey || event.ctrlKey || event.altKey || event.target.closest("input, textarea, select")) return;
   const key = event.key.toLowerCase();
   if (KEYS[key]) page.querySelector(`a[data-preset="${KEYS[key]}"]`)?.click();
   else if (key === "x") page.querySelector("a.clear")?.click();
   else if (key === "r") location.assign(document.querySelector('nav a[href*="reports"]').href);
-  else if (key === "?") page.querySelector("#help").showModal();
+  else if (key === "?") help();
   else if ("spc".includes(key)) {
     const summary = page.querySelector(`summary[data-key="${key}"]`);
     summary.click();
