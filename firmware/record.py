@@ -117,13 +117,14 @@ class Interaction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 Word = Annotated[str, msgspec.Meta(max_length=64)]
+Whole = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
 HealthBody: TypeAlias = dict[
     Word,
-    int
+    Whole
     | bool
     | Word
     | Annotated[list[Word], msgspec.Meta(max_length=32)]
-    | Annotated[dict[Word, int], msgspec.Meta(max_length=32)]
+    | Annotated[dict[Word, Whole], msgspec.Meta(max_length=32)]
     | None,
 ]
 """The device about itself (firmware/health.py): flat, and no place for a float or a picture."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol
 
 import msgspec
-from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 
@@ -102,7 +101,7 @@ class Recipient:
         try:
             self._key = _public_key(suite, raw)
             HPKE[suite].encrypt(b"", self._key)  # an X25519 key of low order fails only here
-        except (ValueError, InternalError, UnsupportedAlgorithm) as error:
+        except ValueError as error:
             raise _bad_key(f"no public key of {suite.name}") from error
 
     @classmethod
@@ -196,7 +195,7 @@ def _seal(
             )
         text.extend(b" " * (size - len(text)))  # white space after JSON means nothing
         return info + HPKE[recipient.suite].encrypt(text, recipient._key, info)
-    except (TypeError, ValueError, RecursionError, OverflowError, msgspec.MsgspecError) as error:
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         # `from None`, and no text of the error: it may quote a value of the record.
         problem = f"a record breaks its schema ({type(error).__name__})"
         raise SealError(problem, remedy="give the record only what docs/record.md lists") from None

@@ -105,8 +105,8 @@ def test_damage_is_reported_and_reading_goes_on(tmp_path: Path) -> None:
 def test_a_record_in_two_captures_counts_once(tmp_path: Path) -> None:
     capture = tmp_path / "hub.jsonl"
     capture.write_bytes(line(1))
-    totals, _, _ = run(capture, capture)
-    assert (totals.opened, totals.duplicates) == (1, 1)
+    totals, _, _ = run(capture, capture, capture)
+    assert (totals.opened, totals.duplicates) == (1, 2)
 
 
 def test_a_line_that_is_still_being_written_is_left_out() -> None:
@@ -132,6 +132,7 @@ def test_any_line_is_a_message_or_an_error(text: bytes) -> None:
         assert isinstance(message, Captured | SealError)
 
 
-def test_endless_nesting_is_an_error() -> None:
-    (message,) = messages([b'{"x":' + b"[" * 100_000 + b"\n"])
+@pytest.mark.parametrize("text", [b'{"x":' + b"[" * 100_000, b'{"device":"\xff"}'])
+def test_what_is_no_text_or_has_no_end_is_an_error(text: bytes) -> None:
+    (message,) = messages([text + b"\n"])
     assert isinstance(message, SealError)

@@ -92,6 +92,21 @@ def test_number_out_of_range_on_the_wire() -> None:
         split(bytes(encoded))
 
 
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        b"flow" + HEADER.encode()[4:],
+        HEADER.encode()[:-1],  # name cut off
+        HEADER.encode()[:-1] + b"/",
+        HEADER.encode()[:-1] + b"\xfc",
+        HEADER.encode()[:23] + b"\0",  # no name
+    ],
+)
+def test_malformed_headers(envelope: bytes) -> None:
+    with pytest.raises(SealError, match="malformed"):
+        split(envelope)
+
+
 def test_newer_version_asks_for_a_newer_reader() -> None:
     encoded = HEADER.encode()
     with pytest.raises(SealError, match="version 2") as caught:
@@ -115,6 +130,13 @@ def test_packing_takes_the_first_that_fit_and_comes_back(envelopes: list[bytes])
     assert unpack(body) == envelopes[:taken]
     if taken < len(envelopes):
         assert len(body) + 2 + len(envelopes[taken]) > MAX_BODY
+
+
+def test_a_body_is_filled_to_the_last_byte() -> None:
+    most = MAX_BODY - 3
+    assert len(pack([bytes(most)])[0]) == MAX_BODY
+    with pytest.raises(SealError):
+        pack([bytes(most + 1)])
 
 
 def test_message_stays_below_one_metering_unit_with_its_properties() -> None:

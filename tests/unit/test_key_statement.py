@@ -54,11 +54,23 @@ def test_another_operators_statement_is_refused() -> None:
         b"{}",
         b"\xff",
         b"[" * 100_000,
+        b'{"x":' + b"[" * 100_000,
+        b'{"type":"\xff"}',
         NEW.public_bytes(),
         b'{"type":"flow-signed-statement","statement":"e30="}',
         b'{"type":"flow-signed-statement","statement":"e30=","signature":""}',
     ],
-    ids=["empty", "object", "binary", "endless", "plain key", "no signature", "empty signature"],
+    ids=[
+        "empty",
+        "object",
+        "binary",
+        "endless",
+        "nested",
+        "no text",
+        "plain key",
+        "no signature",
+        "empty signature",
+    ],
 )
 def test_what_is_not_signed_is_refused(content: bytes) -> None:
     with pytest.raises(SealError, match="statement refused"):
@@ -89,6 +101,14 @@ def test_the_operators_signature_over_something_else_is_no_statement() -> None:
         accept(msgspec.json.encode(signed), operator_pem=OPERATOR.public_pem)
 
 
+def test_a_signature_has_one_form() -> None:
+    fields = msgspec.json.decode(statement())
+    signature = base64.b64decode(fields["signature"])
+    fields["signature"] = base64.b64encode(signature[:32] + b"\0" + signature[32:]).decode()
+    with pytest.raises(SealError, match="not signed by this device's operator"):
+        accept(msgspec.json.encode(fields), operator_pem=OPERATOR.public_pem)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -102,7 +122,7 @@ def test_the_operators_signature_over_something_else_is_no_statement() -> None:
 def test_a_signed_statement_that_names_no_key_is_refused(content: bytes) -> None:
     signature = OPERATOR.sign(b"FLOW recipient statement 1\0" + content)
     signed = {"type": "flow-signed-statement", "statement": content, "signature": signature}
-    with pytest.raises(SealError):
+    with pytest.raises(SealError, match="malformed|public key"):
         accept(msgspec.json.encode(signed), operator_pem=OPERATOR.public_pem)
 
 
@@ -129,3 +149,5 @@ def test_with_a_pinned_operator_a_plain_key_does_not_count() -> None:
         recipient(OLD.public_bytes(), operator_pem=OPERATOR.public_pem)
     pinned = recipient(statement(3), operator_pem=OPERATOR.public_pem, newest_serial=3)
     assert pinned.key_id == NEW.key_id
+    with pytest.raises(SealError, match="older"):
+        recipient(statement(3), operator_pem=OPERATOR.public_pem, newest_serial=4)

@@ -187,6 +187,7 @@ def test_an_altered_envelope_is_refused(data: st.DataObject) -> None:
         (b"", "breaks its schema"),
         (b"\xff", "breaks its schema"),
         (b"{}", "breaks its schema"),
+        (b'{"schema":1,"model_set":"\xff"}', "breaks its schema"),
         (b'{"schema":"1"}', "breaks its schema"),
         (b'{"schema":2}', "has schema 2"),
         (b'{"schema":0}', "has schema 0"),

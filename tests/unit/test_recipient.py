@@ -109,6 +109,8 @@ PLAIN = keys.private_key().to_bytes()
         b"",
         b"\xff",
         b"[" * 100_000,
+        b'{"x":' + b"[" * 100_000,
+        b'{"type":"\xff"}',
         keys.private_key().public_bytes(),
         PLAIN.replace(b'"version":1', b'"version":2'),
         PLAIN.replace(b'"X25519"', b'"RSA"'),

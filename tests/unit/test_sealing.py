@@ -129,9 +129,15 @@ def _nested(depth: int) -> Any:
         {"frame": bytes(100)},
         {"deep": {"deeper": {"deepest": 1}}},
         {"deep": _nested(100_000)},
-        {"x": "y" * 2048},
+        {"x": "y" * 65},
+        {"x": "\ud800"},
+        {"x": 1 << 64},
+        {f"key{index:03}": 10**9 for index in range(150)},
     ],
-    ids=["float", "matrix", "vector", "bytes", "nested", "endless", "long"],
+    ids=[
+        *("float", "matrix", "vector", "bytes", "nested", "endless"),
+        *("long word", "broken word", "huge", "long"),
+    ],
 )
 def test_a_health_record_is_flat_and_short(body: dict[str, Any]) -> None:
     with pytest.raises(SealError):
@@ -184,6 +190,8 @@ def test_keys_that_nothing_can_be_sealed_to(suite: Suite, raw: bytes) -> None:
         b"\xff\xfe",
         b"null",
         b"[" * 100_000,
+        b'{"x":' + b"[" * 100_000,
+        b'{"type":"\xff"}',
         b'{"type":"flow-recipient","version":2,"suite":"X25519","key_id":"","key":""}',
         b'{"type":"flow-recipient","version":1,"suite":"RSA","key_id":"","key":""}',
         b'{"type":"flow-recipient","version":1,"suite":"X25519","key_id":"","key":"?"}',
