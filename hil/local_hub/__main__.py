@@ -18,8 +18,9 @@ from firmware.errors import SensorError
 from firmware.reader import Reader
 from firmware.recipient import PrivateKey
 from hil.local_hub.cloud import Options
-from hil.local_hub.control import Control
+from hil.local_hub.control import Control, Requests
 from hil.local_hub.errors import ServiceError
+from hil.local_hub.rest import RestFace
 from hil.local_hub.server import Server
 from hil.local_hub.service import Service
 
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on")
     parser.add_argument("--port", type=int, default=8883)
     parser.add_argument("--websocket-port", type=int, help="443 for the SDK; none: no WebSocket")
+    parser.add_argument("--rest-port", type=int, help="for flow-provision; none: no REST")
     parser.add_argument("--hub", action="append", default=[], help="name of a hub (default: host)")
     parser.add_argument(
         "--authority", type=Path, action="append", default=[], help="PEM of a device authority"
@@ -101,6 +103,7 @@ def _options(state: Path, arguments: dict[str, Any]) -> Options:
         state=state,
         port=arguments["port"],
         websocket_port=arguments["websocket_port"],
+        rest_port=arguments["rest_port"],
         hubs=tuple(arguments["hub"]),
         authorities=tuple(arguments["authority"]),
         id_scope=arguments["id_scope"],
@@ -120,6 +123,9 @@ async def _serve(options: Options) -> int:
     try:
         await server.start()
         await control.listen(options.state / "control.sock")
+        if options.rest_port is not None:
+            face = RestFace(Requests(server, ended.set), options.host, options.rest_port)
+            await face.listen(server.handshakes.context(), options.state)
     except OSError as error:
         raise ServiceError(
             503,

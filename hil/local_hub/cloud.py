@@ -26,6 +26,7 @@ class Options:
     state: Path
     port: int = 8883
     websocket_port: int | None = None
+    rest_port: int | None = None
     hubs: tuple[str, ...] = ()
     """Names of the hubs; empty: one that is named by `host`."""
     authorities: tuple[Path, ...] = ()
