@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+from azure.iot.device.provisioning.pipeline import constant
 
 from tests.contract.hub_bench import Bench, bench
 from tests.contract.raw_device import PATIENCE_S
@@ -27,8 +28,10 @@ def cloud(running_cloud: Bench) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def sdk() -> Iterator[None]:
+def sdk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Room for the SDK, which leaves the sockets of ended clients to the garbage collector."""
+    # It always waits for 2 s before it first asks DPS what has become of a registration.
+    monkeypatch.setattr(constant, "DEFAULT_POLLING_INTERVAL", 0.1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         warnings.filterwarnings("ignore", "Callback API version 1 is deprecated")
