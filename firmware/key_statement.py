@@ -100,18 +100,29 @@ def accept(signed: bytes, *, operator_pem: bytes, newest_serial: int = 0) -> Sta
     return statement
 
 
-def recipient(content: bytes, *, operator_pem: bytes = b"", newest_serial: int = 0) -> Recipient:
-    """The key to seal to, from the file that `[sealing] recipient` names.
+class RecipientKey:
+    """The key to seal to, across rotations within one process; it only ever moves forward.
 
-    With a pinned operator (`operator_pem`) only its signed statement counts; without one, a plain
-    public key file is taken as it is and can only be changed with the image.
-
-    Raises:
-        SealError: as `accept`, or as `Recipient.from_bytes`.
+    Args:
+        operator_pem: the pinned public key: then only its signed statements count. Empty: a plain
+            public key file is taken as it is, and can only be changed with the image.
     """
-    if not operator_pem:
-        return Recipient.from_bytes(content)
-    return accept(content, operator_pem=operator_pem, newest_serial=newest_serial).key()
+
+    def __init__(self, operator_pem: bytes = b"") -> None:
+        self._operator_pem = operator_pem
+        self.serial = 0
+
+    def take(self, content: bytes) -> Recipient:
+        """Take what `[sealing] recipient` names, or what came over the twin.
+
+        Raises:
+            SealError: as `accept`, or as `Recipient.from_bytes`; the former key stays good.
+        """
+        if not self._operator_pem:
+            return Recipient.from_bytes(content)
+        statement = accept(content, operator_pem=self._operator_pem, newest_serial=self.serial)
+        self.serial = statement.serial
+        return statement.key()
 
 
 def _decoded(content: bytes) -> Statement:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from firmware.envelope import Suite
 from firmware.errors import SealError
-from firmware.key_statement import accept, issue, recipient
+from firmware.key_statement import RecipientKey, accept, issue
 from tests import keys
 
 OPERATOR = keys.Signing("operator")
@@ -143,11 +143,16 @@ def test_pinned_operator_key_that_is_none(pem: bytes) -> None:
         accept(statement(), operator_pem=pem)
 
 
-def test_with_a_pinned_operator_a_plain_key_does_not_count() -> None:
-    assert recipient(OLD.public_bytes()).key_id == OLD.key_id
+def test_without_an_operator_a_plain_key_counts() -> None:
+    assert RecipientKey().take(OLD.public_bytes()).key_id == OLD.key_id
+
+
+def test_with_a_pinned_operator_only_statements_count_and_only_forward() -> None:
+    pinned = RecipientKey(OPERATOR.public_pem)
     with pytest.raises(SealError, match="is not signed"):
-        recipient(OLD.public_bytes(), operator_pem=OPERATOR.public_pem)
-    pinned = recipient(statement(3), operator_pem=OPERATOR.public_pem, newest_serial=3)
-    assert pinned.key_id == NEW.key_id
+        pinned.take(OLD.public_bytes())
+    assert pinned.take(statement(3)).key_id == NEW.key_id
     with pytest.raises(SealError, match="older"):
-        recipient(statement(3), operator_pem=OPERATOR.public_pem, newest_serial=4)
+        pinned.take(statement(2))
+    assert pinned.take(statement(3)).key_id == NEW.key_id
+    assert pinned.serial == 3
