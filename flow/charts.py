@@ -7,7 +7,7 @@ security policy forbids it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -89,6 +89,9 @@ def line_chart(
     for run in _runs([p.before for p in points]):
         out.append(f'<path class="before" d="{_path(run, x, y)}"/>')
     for run in _runs([p.value for p in points]):
+        if points[run[-1][0]].open and len(run) > 1:
+            out.append(f'<path class="open" d="{_path(run[-2:], x, y)}"/>')
+            run = run[:-1]
         line = _path(run, x, y)
         out.append(
             f'<path class="area" d="{line} L{x(run[-1][0]):.1f} {base} L{x(run[0][0]):.1f} '
@@ -159,7 +162,9 @@ def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
     return runs
 
 
-def _path(run, x, y):  # type: ignore[no-untyped-def]
+def _path(
+    run: Sequence[tuple[int, float]], x: Callable[[int], float], y: Callable[[float], float]
+) -> str:
     return "M" + " L".join(f"{x(at):.1f} {y(value):.1f}" for at, value in run)
 
 

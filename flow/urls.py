@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
+from flow.api.routes import api
 from flow.web import (
     audit,
     errors,
@@ -45,6 +46,7 @@ urlpatterns = [
     path("account/signup/", errors.not_found),
     path("account/email/", errors.not_found),
     path("account/", include("allauth.urls")),
+    path("api/v1/", api.urls),
     path("healthz", health.page, name="health"),
 ]
 handler403 = errors.forbidden

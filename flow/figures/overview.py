@@ -80,6 +80,8 @@ class Point:
     before: float | None
     dark: float
     """Share of the opening hours without any sign of life, 0 … 1."""
+    open: bool
+    """The stretch is not over: its value will still grow."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,8 @@ def _points(
                 None if future else values[at],
                 past[at] if at < len(past) else None,
                 0.0 if hour >= 0 else state.dark_share(part),
+                part.first <= question.now.date() <= part.last
+                and hour in (-1, question.now.hour),
             )
         )
     return _by_day(question, points) if question.period.step == "hour" else points

@@ -124,7 +124,7 @@ def _drawn(question: Question, figures: Overview) -> dict[str, Any]:
     }
 
 
-BAR = 0.78
+BAR = 0.7
 """How much of a row the longest bar takes; the rest belongs to the figures."""
 
 

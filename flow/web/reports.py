@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import ClassVar
 from urllib.parse import parse_qsl, urlencode
 
 from django import forms
@@ -19,18 +20,8 @@ from flow.figures import periods
 from flow.figures.question import KEEP, LABELS, TITLES, VALUES, ask, merged
 from flow.figures.report import PER, SPLITS, choices, report
 from flow.models import Report, Schedule, User
-from flow.reports import csv_file, pdf_file, xlsx_file
 from flow.reports.columns import cells, heading, notes
-
-FORMS = {
-    "csv": (csv_file.write, "text/csv; charset=utf-8"),
-    "xlsx": (
-        xlsx_file.write,
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ),
-    "pdf": (pdf_file.write, "application/pdf"),
-}
-
+from flow.reports.forms import FORMS
 
 def kept(query: dict[str, str]) -> str:
     """The parts of a query that a report consists of, as a query string."""
@@ -145,7 +136,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Schedule
         fields = ("every", "form", "recipients")
-        widgets = {"recipients": forms.CheckboxSelectMultiple}
+        widgets: ClassVar = {"recipients": forms.CheckboxSelectMultiple}
 
 
 @requires()

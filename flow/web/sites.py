@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
@@ -24,7 +24,7 @@ class SiteForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Site
         fields = ("name", "time_zone", "floor_m2", "staff")
-        labels = {"floor_m2": "Floor area in m²", "staff": "Staff"}
+        labels: ClassVar = {"floor_m2": "Floor area in m²", "staff": "Staff"}
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)

@@ -1,0 +1,15 @@
+"""FLOW's settings for tests: quick hashes, mail in memory, its own folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ.setdefault("FLOW_HOME", tempfile.mkdtemp(prefix="flow-test-"))
+os.environ.setdefault("FLOW_SECRET_KEY", "only-for-tests")
+os.environ.setdefault("FLOW_EMBEDDED", "1")
+
+from flow.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
