@@ -154,7 +154,7 @@ class Tracker:
     def _predict(self, elapsed_s: float) -> None:
         rows = [track.row for track in self.tracks]
         self._place[rows] += self._speed[rows] * elapsed_s
-        np.maximum(self._place[:, 2:], 1.0, out=self._place[:, 2:])
+        self._place[rows, 2:] = np.maximum(self._place[rows, 2:], 1.0)
         doubt = self._doubt[rows]
         # Piecewise constant acceleration: Bar-Shalom, Estimation with Applications, 6.3.2.
         noise = (_ACCELERATION_PER_S2 * elapsed_s) ** 2
