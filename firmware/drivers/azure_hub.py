@@ -30,6 +30,7 @@ from azure.iot.device import (
     ProvisioningDeviceClient,
     exceptions,
 )
+from azure.iot.device.common.evented_callback import EventedCallback
 
 from firmware.errors import ProvisioningError, SensorError, UplinkError
 from firmware.uplink.hub import KEEP_ALIVE_S, Endpoint, Hub, Listener
@@ -65,9 +66,14 @@ class AzureCloud:
                     host, identity.device, id_scope, identity.shared_key, **options
                 )
             client.provisioning_payload = payload
-            result = client.register()
+            try:
+                result = client.register()
+            except Exception:
+                _abandon(client)
+                raise
         state = result.registration_state
         if result.status != "assigned" or state is None or state.device_id != identity.device:
+            _abandon(client)
             raise _refused("registration service")
         return state.assigned_hub
 
@@ -160,6 +166,14 @@ class AzureHub:
     def _on_method(self, call: MethodRequest) -> None:
         payload = call.payload if isinstance(call.payload, dict) else {}
         self._listener.called(call.request_id, call.name, payload)
+
+
+def _abandon(client: ProvisioningDeviceClient) -> None:
+    """Close a connection that the SDK leaves open, with its threads, unless it succeeded."""
+    with suppress(Exception):
+        closed = EventedCallback()  # type: ignore[no-untyped-call]
+        client._pipeline.shutdown(callback=closed)  # type: ignore[no-untyped-call]
+        closed.wait_for_completion(KEEP_ALIVE_S)  # type: ignore[no-untyped-call]
 
 
 def _x509(identity: Identity) -> X509:

@@ -67,12 +67,11 @@ class Access:
         """
         self._on_trial = candidate = self.rotation.take_candidate()
         if candidate:
-            self._registration.forget()  # the hub knows a device by its present certificate
             try:
-                return self._opened(candidate, listener)
+                # A hub knows a device by its present certificate, so this one is registered.
+                return self._opened(candidate, listener, anew=True)
             except SensorError as error:
                 self.rotation.reject(candidate, error)
-                self._registration.forget()
                 self._on_trial = None
                 log("certificate_rejected")
         return self._opened(self.identity, listener)
@@ -94,10 +93,10 @@ class Access:
         """Register anew at the next connection; False where no registration service is set."""
         return self._registration.forget()
 
-    def _opened(self, identity: Identity, listener: Listener) -> Hub:
+    def _opened(self, identity: Identity, listener: Listener, *, anew: bool = False) -> Hub:
         if identity.certificate:
             identity.certificate.check(identity.key, identity.device)
-        self.host = self._registration.hub()
+        self.host = self._registration.hub(anew=anew)
         hub = self._cloud.hub(self._endpoint(self.host), identity, listener)
         try:
             with self._watch.over(self._hub.acknowledge_s):

@@ -50,15 +50,15 @@ class Registration:
         self._failures = 0
         self._attempts = 0
 
-    def hub(self) -> str:
-        """The assigned hub's host name.
+    def hub(self, *, anew: bool = False) -> str:
+        """The assigned hub's host name; asked of the service even if it is cached with `anew`.
 
         Raises:
             ProvisioningError: neither a hub nor a registration service is set, or the service
                 refuses the device.
             UplinkError: the service cannot be reached.
         """
-        known = self._fixed or self._cached()
+        known = self._fixed or ("" if anew else self._cached())
         if known:
             return known
         if not self._id_scope:

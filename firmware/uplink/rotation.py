@@ -7,7 +7,10 @@ identity take the old one's place; otherwise the old one stays in use and the re
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 
@@ -25,6 +28,13 @@ NEXT_KEY_FILE = "next.key"
 NEXT_CERTIFICATE_FILE = "next.pem"
 BEFORE_DAYS = 30
 """A certificate with fewer days left is renewed."""
+RETRY_S = 600.0
+
+
+class _Rejected(NamedTuple):
+    leaf: x509.Certificate
+    reason: ProvisioningError
+    until: float
 
 
 class Rotation:
@@ -43,7 +53,7 @@ class Rotation:
         self.candidate: Identity | None = None
         self._directory = directory
         self._device = identity.device
-        self._rejected: tuple[x509.Certificate, ProvisioningError] | None = None
+        self._rejected: _Rejected | None = None
 
     @property
     def due(self) -> bool:
@@ -79,8 +89,9 @@ class Rotation:
         certificate = Certificate.parse(pem.encode("utf-8"), path)
         if self.current.certificate and certificate.leaf == self.current.certificate.leaf:
             return False
-        if self._rejected and certificate.leaf == self._rejected[0]:
-            raise self._rejected[1]
+        known = self._rejected
+        if known and known.leaf == certificate.leaf and time.monotonic() < known.until:
+            raise known.reason
         key = KeyFile(self._directory / NEXT_KEY_FILE)
         certificate.check(key, self._device)
         partition.keep(path, pem.encode("utf-8"))
@@ -93,12 +104,15 @@ class Rotation:
         return candidate
 
     def reject(self, candidate: Identity, error: SensorError) -> None:
-        """The trial failed; the same certificate is not tried again by this process."""
+        """The trial failed; the certificate gets another one only when no service refused it,
+        and not soon."""
         assert candidate.certificate
         reason = ProvisioningError(
             f"the new certificate failed: {error.problem}", remedy="see the device's log"
         )
-        self._rejected = (candidate.certificate.leaf, reason)
+        refused = isinstance(error, ProvisioningError)
+        until = math.inf if refused else time.monotonic() + RETRY_S
+        self._rejected = _Rejected(candidate.certificate.leaf, reason, until)
 
     def promote(self) -> None:
         """The trial went well: the next identity becomes the one in use.

@@ -144,7 +144,7 @@ class Uplink:
 
     def _request_certificate(self) -> None:
         request = self._access.rotation.request()
-        self._outgoing.put_patch({"identity": {"request": request}})
+        self._outgoing.put_patch({"identity": {"request": request, "rejected": None}})
 
     # ---- from the courier's and the SDK's threads ----------------------------------------------
 
