@@ -34,7 +34,8 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(constant, "DEFAULT_POLLING_INTERVAL", 0.1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        warnings.filterwarnings("ignore", "Callback API version 1 is deprecated")
+        for spoken in ("Callback API version 1", "ssl.PROTOCOL_TLSv1_2"):
+            warnings.filterwarnings("ignore", spoken, DeprecationWarning)
         yield
         for thread in threading.enumerate():
             if "paho" in thread.name:

@@ -110,30 +110,29 @@ def test_a_packet_over_the_limit_is_refused_by_its_header() -> None:
 @pytest.mark.parametrize(
     ("octets", "why"),
     [
-        ("300080", "the topic is cut off"),
-        ("3502000100", "QoS 2"),
+        ("3003000561", "ends too early"),
+        ("34060001610001" + "78", "QoS 2"),
         ("32050001610000", "packet id 0"),
-        ("3003000123", "a wildcard in a topic"),
-        ("3003000100", "U+0000 in a topic"),
-        ("30030001ff", "no UTF-8"),
-        ("8003000100", "SUBSCRIBE without its flag"),
-        ("82020001", "SUBSCRIBE without a filter"),
-        ("a2020001", "UNSUBSCRIBE without a filter"),
-        ("c00100", "PINGREQ with a body"),
-        ("f000", "a reserved type"),
-        ("0000", "a reserved type"),
-        ("308080808001", "a length of five octets"),
-        ("100c00064d514973647003020000", "MQTT 3.1"),
-        ("100c00044d51545405020000" + "0000", "MQTT 5"),
-        ("100c00044d51545404030000" + "0000", "the reserved flag"),
-        ("100c00044d51545404420000" + "0000", "a password without a user name"),
-        ("20020200", "unknown CONNACK flags"),
+        ("3003000123", "without wildcards"),
+        ("3003000100", "U\\+0000"),
+        ("30030001ff", "not UTF-8"),
+        ("8006" + "0001" + "00016100", "type 8 with flags 0"),
+        ("82020001", "subscription without a filter"),
+        ("a2020001", "unsubscription without a filter"),
+        ("c00100", "after the end"),
+        ("f000", "type 15"),
+        ("0000", "type 0"),
+        ("308080808001", "over four bytes"),
+        ("100c00064d514973647003020000", "MQIsdp"),
+        ("100c00044d51545405020000" + "0000", "level 5"),
+        ("100c00044d51545404030000" + "0000", "connect flags 0x03"),
+        ("100e00044d51545404420000" + "00000000", "connect flags 0x42"),
+        ("20020200", "acknowledge flags"),
     ],
 )
 def test_what_the_standard_forbids_is_refused(octets: str, why: str) -> None:
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ProtocolError, match=why):
         list(PacketStream(LIMIT).feed(bytes.fromhex(octets)))
-        pytest.fail(why)
 
 
 def test_what_is_not_complete_yet_is_waited_for() -> None:
