@@ -109,5 +109,5 @@ def _similarity(
     joint = sum(
         (z - given_mean).conjugate() * (w - wanted_mean) for z, w in zip(given, wanted, strict=True)
     )
-    scale = joint / max(spread, 1e-6)
+    scale = joint / spread if abs(joint) > 1e-3 else 1 + 0j  # five points in one: no face
     return scale, wanted_mean - scale * given_mean
