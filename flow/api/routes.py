@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from django.http import Http404, HttpRequest
 from django.utils import timezone
 from ninja import Field, NinjaAPI, Query, Schema
+from ninja.errors import HttpError
 from ninja.security import HttpBearer
 
 from flow.access import must_add_second_factor
@@ -176,11 +177,11 @@ def a_report(request: HttpRequest, asked: Query[Asked]) -> ReportOut:
 
 
 @api.get("/sensors", response={200: list[SensorOut], 401: Problem, 403: Problem, 429: Problem})
-def sensors(request: HttpRequest) -> Any:
+def sensors(request: HttpRequest) -> list[SensorOut]:
     """The fleet; administrators only."""
     user = _user(request)
     if user.role != Role.ADMINISTRATOR:
-        return 403, {"detail": "administrators only"}
+        raise HttpError(403, "administrators only")
     now = timezone.now()
     return [
         SensorOut(

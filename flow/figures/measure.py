@@ -90,13 +90,14 @@ def groups(question: Question, sums: Array, times: Sequence[Any]) -> Cells:
     """
     selected = [question.chosen(name) for name in ATTRIBUTES]
     values = np.einsum("vbgae,g,a,e->vb", sums, *(s.astype(float) for s in selected))
+    asked = None
     if question.by_attribute:
         asked = [(time, *(tuple(s.nonzero()[0].tolist()) for s in selected)) for time in times]
         totals = sums[0].sum(axis=(1, 2, 3))
         visitors = protection.published_array(values[0], totals, asked)
     else:
         visitors = values[0].round().astype(np.int64)
-    return _cells(visitors, values)
+    return _cells(visitors, values, asked)
 
 
 def split(question: Question, sums: Array, name: str, time: Any) -> Cells:
@@ -119,7 +120,7 @@ def split(question: Question, sums: Array, name: str, time: Any) -> Cells:
         form[name] = (at,)
         asked.append((time, *form.values()))
     total = np.full(len(asked), sums[0].sum())
-    return _cells(protection.published_array(values[0], total, asked), values)
+    return _cells(protection.published_array(values[0], total, asked), values, asked)
 
 
 def time_form(
@@ -145,11 +146,17 @@ def time_form(
     )
 
 
-def _cells(visitors: Array, values: Array) -> Cells:
+def _cells(visitors: Array, values: Array, asked: Sequence[Any] | None = None) -> Cells:
+    """Cells with means; those of groups (`asked` says which) are protected."""
     shown = visitors > 0
     counts = np.where(shown, values[0], np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return Cells(visitors, values[1] / counts, values[2] / counts)
+        dwell, attention = values[1] / counts, values[2] / counts
+    for at in shown.nonzero()[0] if asked is not None else ():
+        for name, means, sums in (("dwell", dwell, values[1]), ("attention", attention, values[2])):
+            question = (*asked[at], name, int(counts[at]))
+            means[at] = protection.published_mean(float(sums[at]), int(counts[at]), question)
+    return Cells(visitors, dwell, attention)
 
 
 def buckets(period: Period) -> tuple[list[Period], Callable[[Slice], Array]]:

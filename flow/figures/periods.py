@@ -126,10 +126,12 @@ def _moved_months(period: Period, months: int) -> Period:
 
 
 def day_of(text: str) -> date | None:
+    """A day of this century, or None."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         return None
+    return day if 2000 <= day.year < 2100 else None
 
 
 def from_query(query: Mapping[str, str], today: date) -> tuple[str, Period, str, Period | None]:

@@ -14,7 +14,9 @@ A *group* is defined by an attribute (gender, age, expression). Rules, with k = 
    total, not at random: the same question gets the same answer, so asking again and taking the
    mean gains nothing. Questions are put into one normal form first.
 
-Shares, intervals and means of groups are computed from published counts only.
+Shares and intervals are computed from published counts only. The mean stay of a group carries noise
+too (Laplace, scale 60 s ÷ visitors ÷ ε): otherwise a mean that does not move would say that the one
+visitor by whom two reports differ was not in the group.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ EPSILON = 0.5
 ALPHA = math.exp(-EPSILON)
 NOISE_VARIANCE = 2 * ALPHA / (1 - ALPHA) ** 2
 WITHHELD = -1
+STAY_S = 60.0
+"""How much one visitor may add to a group's sum of stays; few stay longer."""
 
 
 def noise(uniform: float) -> int:
@@ -54,6 +58,18 @@ def published(count: int, total: int, question: Sequence[Any]) -> int:
         return WITHHELD
     shown = count + noise(_uniform((*question, total)))
     return min(shown, total) if shown >= k else WITHHELD
+
+
+def published_mean(total_s: float, count: int, question: Sequence[Any]) -> float:
+    """The mean of `count` stays that may be shown with their group, in seconds.
+
+    Args:
+        question: as in `published`, with the name of what is measured.
+    """
+    uniform = _uniform(tuple(question)) - 0.5
+    spread = STAY_S / count / EPSILON
+    drawn = -math.copysign(spread, uniform) * math.log(1 - 2 * abs(uniform))
+    return max(0.0, total_s / count + drawn)
 
 
 def published_array(
