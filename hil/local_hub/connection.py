@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
-import socket
-import struct
 from typing import TYPE_CHECKING, Any
 
 from hil.local_hub import iot_hub, mqtt
@@ -15,7 +12,6 @@ from hil.local_hub.dps import Provisioning
 from hil.local_hub.enrolment import Registrant
 from hil.local_hub.faults import Fault, Point
 from hil.local_hub.iot_hub import (
-    MAX_MESSAGE,
     Answer,
     Device,
     IotHub,
@@ -24,9 +20,8 @@ from hil.local_hub.iot_hub import (
     Telemetry,
     method_request,
 )
-from hil.local_hub.packet_stream import PacketStream
+from hil.local_hub.link import Link
 from hil.local_hub.tls import client_chain
-from hil.local_hub.wire import Wire
 
 if TYPE_CHECKING:
     from hil.local_hub.server import Server
@@ -37,19 +32,10 @@ CONNECT_WITHIN_S = 10.0
 class Connection:
     """Either a device at a hub (`hub`, `device`) or a registrant at DPS (`registrant`)."""
 
-    def __init__(
-        self,
-        server: Server,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        wire: Wire,
-    ) -> None:
-        self._server, self._cloud = server, server.cloud
-        self._reader, self._writer, self._wire = reader, writer, wire
+    def __init__(self, server: Server, link: Link) -> None:
+        self._server, self._cloud, self._link = server, server.cloud, link
         self._loop = asyncio.get_running_loop()
-        self._packets = PacketStream(MAX_MESSAGE + 64 * 1024)
         self._packet_id = 0
-        self._silent = self._ended = False
         self._calls: dict[str, asyncio.Future[MethodResult]] = {}
         self.hub: IotHub | None = None
         self.device: Device | None = None
@@ -65,53 +51,29 @@ class Connection:
     async def run(self) -> None:
         """Serve until either side ends it. Never raises but on cancellation."""
         try:
-            while not self._ended and (chunk := await self._reader.read(65536)):
-                if not self._silent:
-                    self._hear(chunk)
-                    await self._writer.drain()
+            await self._link.run(self._receive)
         except mqtt.ProtocolError as error:
             self._server.refused(self.name, error)
-        except OSError:
-            pass  # the peer is gone, or the TLS session was broken off: nothing left to say
         finally:
             self._server.leave(self)
             for call in self._calls.values():
                 call.cancel()
-            with contextlib.suppress(OSError, RuntimeError):
-                self._writer.close()
-
-    def _hear(self, chunk: bytes) -> None:
-        octets, reply = self._wire.received(chunk)
-        if reply:
-            self._writer.write(reply)
-        for packet in self._packets.feed(octets):
-            self._receive(packet)
-            if self._ended or self._silent:
-                break
 
     @property
     def name(self) -> str:
         identity = self.device or self.registrant
         return identity.id if identity else "?"
 
-    def send(self, packet: mqtt.Packet) -> None:
-        if not self._ended and not self._silent:
-            self._writer.write(self._wire.sending(packet.encode()))
-
     def abort(self) -> None:
-        """Reset the TCP connection: no close_notify, no FIN, what is not sent yet is lost."""
-        self._ended = True
-        raw = self._writer.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._writer.transport.abort()
+        """Reset the connection."""
+        self._link.abort()
 
     def tell(self, answer: Answer) -> None:
         """Publish to the device when it has subscribed to such topics."""
         subscriptions = self.device.subscriptions if self.device else set()
         if self.registrant or any(answer.topic.startswith(topic[:-1]) for topic in subscriptions):
             self._packet_id = self._packet_id % 0xFFFF + 1
-            self.send(mqtt.Publish(answer.topic, answer.payload, 1, self._packet_id))
+            self._link.send(mqtt.Publish(answer.topic, answer.payload, 1, self._packet_id))
 
     async def call(self, name: str, request: str, payload: Any, timeout_s: float) -> MethodResult:
         """Invoke a method; `request` tells its answer from others.
@@ -139,16 +101,18 @@ class Connection:
         if isinstance(packet, mqtt.Publish):
             self._publish(packet)
         elif isinstance(packet, mqtt.Subscribe):
-            self.send(mqtt.Suback(packet.packet_id, tuple(map(self._subscribe, packet.topics))))
+            self._link.send(
+                mqtt.Suback(packet.packet_id, tuple(map(self._subscribe, packet.topics)))
+            )
         elif isinstance(packet, mqtt.Unsubscribe):
             if self.device:
                 self.device.subscriptions.difference_update(packet.topics)
                 self._cloud.changed()
-            self.send(mqtt.Unsuback(packet.packet_id))
+            self._link.send(mqtt.Unsuback(packet.packet_id))
         elif isinstance(packet, mqtt.Pingreq):
-            self.send(mqtt.Pingresp())
+            self._link.send(mqtt.Pingresp())
         elif isinstance(packet, mqtt.Disconnect):
-            self._ended = True
+            self._link.is_ended = True
         elif not isinstance(packet, mqtt.Puback):
             raise mqtt.ProtocolError(f"{type(packet).__name__} is not for a server")
 
@@ -161,16 +125,16 @@ class Connection:
         try:
             if fault:
                 raise RefusedError(fault.code, "by order")
-            chain = client_chain(self._writer.get_extra_info("ssl_object"))
+            chain = client_chain(self._link.tls)
             resumed = self._admit(packet, chain, is_dps=is_dps)
         except RefusedError as refusal:
             self._server.refused(repr(packet.client_id), refusal)
-            self.send(mqtt.Connack(refusal.code))
-            self._ended = True
+            self._link.send(mqtt.Connack(refusal.code))
+            self._link.is_ended = True
             return
         self._patience_s = packet.keep_alive_s * 1.5 or None
         self.deadline = self._loop.time() + (self._patience_s or math.inf)
-        self.send(mqtt.Connack(mqtt.ACCEPTED, session_present=resumed))
+        self._link.send(mqtt.Connack(mqtt.ACCEPTED, session_present=resumed))
 
     def _admit(self, packet: mqtt.Connect, chain: Chain, *, is_dps: bool) -> bool:
         """Who is it? True when a session is resumed."""
@@ -226,10 +190,10 @@ class Connection:
         if fault.action == "abort":
             self.abort()
         elif fault.action == "silence":
-            self._silent = True
+            self._link.is_silent = True
             self.deadline = math.inf
         elif fault.action == "garbage":
-            self._writer.write(self._cloud.faults.garbage())
+            self._link.send_garbage(self._cloud.faults.garbage())
         return fault.action in ("abort", "silence", "drop", "garbage")
 
     def _turn_down(self, topic: str, fault: Fault) -> None:
@@ -261,7 +225,7 @@ class Connection:
 
     def _acknowledge(self, packet: mqtt.Publish) -> None:
         if packet.packet_id is not None:
-            self.send(mqtt.Puback(packet.packet_id))
+            self._link.send(mqtt.Puback(packet.packet_id))
 
     def _point(self, topic: str) -> Point:
         if self.registrant:

@@ -16,6 +16,7 @@ from hil.local_hub.cloud import Cloud, Options
 from hil.local_hub.connection import Connection
 from hil.local_hub.errors import ServiceError
 from hil.local_hub.iot_hub import METHODS, MethodResult
+from hil.local_hub.link import Link
 from hil.local_hub.tls import Handshakes
 from hil.local_hub.websocket import WebSocketWire
 from hil.local_hub.wire import PlainWire, Wire
@@ -145,7 +146,7 @@ class Server:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        connection = Connection(self, reader, writer, wire())
+        connection = Connection(self, Link(reader, writer, wire()))
         self._connections.add(connection)
         await connection.run()
 
