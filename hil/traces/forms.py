@@ -1,0 +1,220 @@
+"""Every form that a visitor's pixels take on their way to a record, computed a second time here.
+
+The same clip goes through the same pipeline in this process. What then stands in each registered
+buffer, and what the decoder and the engines hold between them, are the needles: if vision kept any
+of it, in whatever block, pool, cache or stack, it would be these bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx import helper, shape_inference
+
+from firmware.drivers import onnx_engine
+from firmware.drivers.video_file import VideoFile
+from firmware.record import Interaction
+from firmware.settings import Settings
+from firmware.vision import memory, models
+from firmware.vision.models import Model
+from firmware.vision.pipeline import Pipeline
+from hil.traces.needles import Index
+
+EMPTY = "empty scene"
+"""Kind of what is no trace: indexed first, so that no other kind claims it."""
+_LAYERS = ("Conv", "Relu", "Add", "MaxPool", "Clip", "Mul")
+_LAYERS_OF = {"detector": 12}
+"""How many layers are computed; of a small model all, of which some outlast a run."""
+_LARGE = 4096
+"""Bytes from which a buffer holds a picture, and not a few numbers."""
+_EVERY, _MOST_WINDOWS = 3, 100_000
+_FACES = ("detector.found_boxes", "detector.found_landmarks", "detector.found_scores")
+
+
+class Turn(NamedTuple):
+    """What one turn of the loop did.
+
+    Attributes:
+        frame: its index.
+        ended: interactions that ended with it.
+        followed: faces that are still followed after it.
+    """
+
+    frame: int
+    ended: list[Interaction]
+    followed: int
+
+
+class Twin:
+    """The pipeline of the vision process, on the same clip, in this process.
+
+    Raises:
+        CameraError, EngineError: as vision would raise them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        folder = models.directory(settings.models.directory)
+        self._source = VideoFile(Path(settings.source.uri), realtime=False)
+        frame_px = (self._source.width_px, self._source.height_px)
+        wanted = models.chosen(folder, settings, frame_px)
+        self.engines = onnx_engine.load(folder, *wanted)
+        self.pipeline = Pipeline(
+            settings, self.engines, model_set=models.model_set(wanted), frame_px=frame_px
+        )
+        self._layers = {model.name: Layers(folder, model) for model in wanted}
+        self._empty: dict[str, NDArray[Any]] = {}
+
+    def turns(self) -> Iterator[Turn]:
+        """Play the clip to its end."""
+        frame = self.pipeline.frame
+        while self._source.read(frame):
+            ended = self.pipeline.turn()
+            yield Turn(frame.index, ended, len(self.pipeline.tracks))
+
+    def close(self) -> None:
+        self._source.close()
+        self.pipeline.close()
+        for engine in self.engines.values():
+            engine.close()
+
+    def index_empty(self, index: Index) -> None:
+        """What stands in buffers now, and what engines make of zeros, is no trace of anybody."""
+        self._empty = {name: values.copy() for name, values in memory.buffers()}
+        for values in self._empty.values():
+            add_all(index, values)
+        for name, engine in self.engines.items():
+            self._empty |= self._layers[name].of(engine.input)
+            for values in self._layers[name].of(np.zeros_like(engine.input)).values():
+                add_all(index, values)
+
+    def index(self, index: Index, *, deep: bool) -> None:
+        """Add all that stands in the buffers now and not in the empty scene.
+
+        Times and counts are left out: they are the same for whoever stays as long.
+
+        Args:
+            deep: also what the engines made of it on the way. It is overwritten by every run, so
+                that it need not be looked for after every frame.
+        """
+        now = {name: values for name, values in memory.buffers() if values.dtype != np.int64}
+        for name in _FACES:
+            index.add("numbers", now[name].astype(np.float64), words=1, step=8)
+        for name, engine in self.engines.items() if deep else ():
+            now |= self._layers[name].of(engine.input)
+        for name, values in now.items():
+            add_new(index, name.partition(":")[0], values, self._empty[name])
+
+
+class Layers:
+    """What the layers of a model make of its engine's input."""
+
+    def __init__(self, folder: Path, model: Model) -> None:
+        network = onnx.load(folder / model.file)
+        graph = network.graph
+        made = [node.output[0] for node in graph.node if node.op_type in _LAYERS]
+        del graph.output[:]
+        graph.output.extend(
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            for name in made[: _LAYERS_OF.get(model.name)]
+        )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        self._name = model.name
+        self._input = graph.input[0].name
+        self._session = onnxruntime.InferenceSession(
+            shape_inference.infer_shapes(network).SerializeToString(), options
+        )
+
+    def of(self, given: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Each layer's result, plain and in the blocked layouts that runtimes compute in.
+
+        What stands after a colon in a name is the layer and the layout.
+        """
+        kind = f"{self._name}_engine.activations"
+        found: dict[str, NDArray[Any]] = {}
+        for layer, result in enumerate(self._session.run(None, {self._input: given})):
+            found[f"{kind}:{layer}"] = result
+            batch, channels, *plane = result.shape
+            for block in (8, 16):
+                if channels % block == 0 and len(plane) == 2:
+                    split = result.reshape(batch, channels // block, block, *plane)
+                    blocked = np.ascontiguousarray(split.transpose(0, 1, 3, 4, 2))
+                    found[f"{kind}:{layer}.{block}"] = blocked
+        return found
+
+
+class Coded:
+    """The clip as the decoder sees it: the bitstream of each frame, and its YUV planes."""
+
+    def __init__(self, path: Path) -> None:
+        self._container = av.open(str(path))
+        self._container.streams.video[0].thread_count = 1
+        self._frames = self._decoded()
+        self._at = -1
+        self._empty: list[NDArray[np.uint8]] = []
+
+    def _decoded(self) -> Iterator[tuple[bytes, list[NDArray[np.uint8]]]]:
+        for packet in self._container.demux(video=0):
+            for frame in packet.decode():
+                yield (
+                    bytes(packet),
+                    [
+                        np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)
+                        for plane in frame.planes
+                    ],
+                )
+
+    def index(self, index: Index, at: int, *, empty: bool) -> None:
+        """Add the forms of frame `at`; frames must be asked for in order."""
+        while self._at < at:
+            packet, planes = next(self._frames)
+            self._at += 1
+        if empty:
+            self._empty = planes
+            for content in (np.frombuffer(packet, np.uint8), *planes):
+                add_all(index, content)
+            return
+        index.add("bitstream", np.frombuffer(packet, np.uint8), words=2, step=_EVERY)
+        for plane, before in zip(planes, self._empty, strict=True):
+            add_new(index, "yuv", plane, before)
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def add_all(index: Index, values: NDArray[Any]) -> None:
+    """Every window of what is no trace."""
+    index.add(EMPTY, values, words=_words(values), step=values.itemsize)
+
+
+def add_new(index: Index, kind: str, values: NDArray[Any], before: NDArray[Any]) -> None:
+    """Windows of `values` that differ from what stood there before, in most of their elements."""
+    words = _words(values)
+    length = 8 * words // values.itemsize
+    flat, differs = values.reshape(-1), (values != before).reshape(-1)
+    if flat.size < length:
+        return
+    # An odd distance, so that windows come to stand at every place in an 8-byte word that a copy's
+    # elements can have.
+    starts = np.arange(0, flat.size - length + 1, _EVERY if flat.nbytes >= _LARGE else 1)
+
+    before_each = np.concatenate(([0], np.cumsum(differs)))
+    changed = before_each[starts + length] - before_each[starts]
+    starts = starts[changed * 4 >= length * 3]
+    starts = starts[:: (starts.size // _MOST_WINDOWS) | 1]
+    index.add(kind, flat[starts[:, None] + np.arange(length)], words=words, step=8 * words)
+
+
+def _words(values: NDArray[Any]) -> int:
+    """Length of windows: a few numbers are looked for one by one, pictures in longer runs."""
+    if values.nbytes < _LARGE:
+        return 1
+    return 2 if values.itemsize == 1 else 3

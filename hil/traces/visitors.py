@@ -1,0 +1,141 @@
+"""Clips of visitors who carry a canary: noise over their faces that no two frames share.
+
+A real portrait makes the detector see a face; the noise makes every run of its pixels, and of all
+that is computed from them, a value that stands nowhere else in memory by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.scenes import portraits, stage
+from hil.scenes.script import Camera
+
+WIDTH_PX, HEIGHT_PX, FRAMES_PER_S = 1280, 720, 25
+HEAD_PX = 230
+NOISE = 14
+"""Largest change of a channel. More would hide faces; less would let the codec smooth it away."""
+
+LEAD, SEEN, TAIL = 8, 14, 28
+"""Frames: empty before a visit, in view, empty after it. After a wipe OpenCV seeks by decoding up
+to 16 earlier frames again, so the tail until the wipe is longer than that."""
+
+
+class Visitor(NamedTuple):
+    """One visitor: in view in frames `first … last - 1`, at a place of its own."""
+
+    portrait: str
+    seed: int
+    left_px: int
+    top_px: int
+    first: int
+    last: int
+
+
+class Visit(NamedTuple):
+    """Visitors who are wiped together.
+
+    Attributes:
+        visitors: who.
+        marked: frames `first … last - 1` whose derived values are looked for afterwards.
+        others: visitors who are still in view when these have left.
+    """
+
+    visitors: tuple[Visitor, ...]
+    marked: tuple[int, int]
+    others: tuple[Visitor, ...] = ()
+
+    @property
+    def interactions(self) -> int:
+        return len(self.visitors)
+
+
+class Programme(NamedTuple):
+    """What happens in a clip."""
+
+    visits: tuple[Visit, ...]
+    frames: int
+
+    @property
+    def visitors(self) -> tuple[Visitor, ...]:
+        return tuple({visitor: None for visit in self.visits for visitor in visit.visitors})
+
+
+def programme(interactions: int, seed: int) -> Programme:
+    """So many interactions: most visitors come alone, some in threes, some leave one who stays."""
+    rng = np.random.default_rng(seed)
+    visits: list[Visit] = []
+    at, left = LEAD, interactions
+
+    def visitor(place: int, first: int, last: int) -> Visitor:
+        portrait = portraits.NAMES[int(rng.integers(len(portraits.NAMES)))]
+        left_px = 60 + 400 * place + int(rng.integers(80))
+        return Visitor(
+            portrait, int(rng.integers(1 << 31)), left_px, 150 + int(rng.integers(200)), first, last
+        )
+
+    while left:
+        kind = len(visits) % 5
+        if kind == 2 and left >= 3:
+            group = tuple(visitor(place, at, at + SEEN) for place in range(3))
+            visits.append(Visit(group, (at, at + SEEN)))
+        elif kind == 4 and left >= 2:
+            alone = SEEN - 4
+            leaver = visitor(0, at, at + SEEN)
+            stayer = visitor(2, at + alone, at + SEEN + TAIL)
+            visits.append(Visit((leaver,), (at, at + alone), others=(stayer,)))
+            at += TAIL
+            visits.append(Visit((stayer,), (at - TAIL + alone, at + SEEN)))
+        else:
+            visits.append(Visit((visitor(int(rng.integers(3)), at, at + SEEN),), (at, at + SEEN)))
+        left -= visits[-1].interactions + (1 if kind == 4 and left >= 2 else 0)
+        at += SEEN + TAIL + LEAD
+    return Programme(tuple(visits), at)
+
+
+def write(path: Path, script: Programme, *, seed: int = 0) -> None:
+    """Write the clip as H.264 in which every frame stands alone.
+
+    Args:
+        seed: other pixels for the same visitors at the same places and times.
+    """
+    # One quantiser everywhere: what does not change in the picture does not change in the file.
+    options = {"preset": "ultrafast", "qp": "14", "x264-params": "keyint=1:aq-mode=0:threads=1"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FRAMES_PER_S, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
+        for pixels in pictures(script, seed):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
+        container.mux(stream.encode())
+
+
+def pictures(script: Programme, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """Every frame of the clip before it is encoded, u8 (H, W, 3) BGR."""
+    hall = empty_hall()
+    for index in range(script.frames):
+        picture = hall.copy()
+        for visitor in script.visitors:
+            if visitor.first <= index < visitor.last:
+                _draw(picture, visitor, (visitor.seed, seed, index))
+        yield picture
+
+
+def empty_hall() -> NDArray[np.uint8]:
+    return stage.hall(stage.View.of(Camera()), seed=1)
+
+
+def _draw(picture: NDArray[np.uint8], visitor: Visitor, seed: Sequence[int]) -> None:
+    level = portraits.head(visitor.portrait).levels[0]
+    width = round(level.shape[1] * HEAD_PX / level.shape[0])
+    head = cv2.resize(level, (width, HEAD_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
+    noise = np.random.default_rng(seed).uniform(-NOISE, NOISE, (HEAD_PX, width, 3))
+    place = picture[visitor.top_px : visitor.top_px + HEAD_PX, visitor.left_px :][:, :width]
+    cover = head[..., 3:] / 255
+    place[:] = np.clip(place * (1 - cover) + (head[..., :3] + noise) * cover, 0, 255)
