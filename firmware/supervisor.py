@@ -96,9 +96,11 @@ class Supervisor:
             while self.phase is not Phase.DONE:
                 self._start()
                 self._wait(signals)
+                for message in self.vision.heard():
+                    self._answer_vision(message)
+                for message in self.uplink.heard():
+                    self._answer_uplink(message)
                 for ward in self.wards:
-                    for message in ward.heard():
-                        self._answer(message)
                     if ward.child is None and ward.failure:
                         self._judge(ward)
                 self._hand_over()
@@ -157,7 +159,8 @@ class Supervisor:
 
     # ---- messages ------------------------------------------------------------------------------
 
-    def _answer(self, message: messages.AnyMessage) -> None:
+    def _answer_vision(self, message: messages.AnyMessage) -> None:
+        """What vision may say; anything else from it is passed over."""
         match message:
             case messages.Sealed(number, envelope):
                 self._keep(number, envelope)
@@ -171,21 +174,12 @@ class Supervisor:
                 self._recycle(message.visitors_now)
             case messages.SourceEnded():
                 self.stop("source ended")
+
+    def _answer_uplink(self, message: messages.AnyMessage) -> None:
+        """What the uplink may say; anything else from it is passed over."""
+        match message:
             case messages.UplinkReady(_, reported_number, newer_key):
-                self._contact = True
-                if newer_key:
-                    self._seal_to(newer_key)
-                if self.numbers.start_after(reported_number):
-                    self.vision.post(messages.Stop())  # it is started again with good numbers
-                self._report(
-                    {
-                        "firmware": __version__,
-                        "record_schema": SCHEMA_VERSION,
-                        "model_set": self.health.model_set,
-                        "numbers": self.numbers.mark,
-                        "capabilities": {"mode": self._mode, "context": self._context},
-                    }
-                )
+                self._meet_hub(reported_number, newer_key)
             case messages.Delivered(numbers):
                 self.outbox.acknowledge(numbers)
             case messages.Recipient(public_key):
@@ -198,8 +192,22 @@ class Supervisor:
                 status, answer = self._call(name)
                 self.uplink.post(messages.MethodResult(request, status, answer))
                 log("method_called", method=name if status != 404 else "unknown", status=status)
-            case _:
-                pass
+
+    def _meet_hub(self, reported_number: int, newer_key: bytes) -> None:
+        self._contact = True
+        if newer_key:
+            self._seal_to(newer_key)
+        if self.numbers.start_after(reported_number):
+            self.vision.post(messages.Stop())  # it is started again with good numbers
+        self._report(
+            {
+                "firmware": __version__,
+                "record_schema": SCHEMA_VERSION,
+                "model_set": self.health.model_set,
+                "numbers": self.numbers.mark,
+                "capabilities": {"mode": self._mode, "context": self._context},
+            }
+        )
 
     def _seal_to(self, key: bytes) -> None:
         """The recipient's key was rotated; vision checks for itself who signed that."""

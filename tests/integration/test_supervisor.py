@@ -69,7 +69,8 @@ class Run:
 
     def notes(self, name: str, kind: str) -> list[Any]:
         file = self.folder / name
-        lines = file.read_text().splitlines() if file.exists() else []
+        text = file.read_text() if file.exists() else ""
+        lines = text.rpartition("\n")[0].splitlines()  # the last one may be half written
         found = [json.loads(line) for line in lines]
         return [[number, extra] for tag, number, extra in found if tag == kind]
 
