@@ -9,10 +9,13 @@ from collections.abc import Callable
 os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "3")  # a silent camera is lost, seconds
 
 import cv2
+import cv2.utils.logging as cv2_log
 
 from firmware.errors import CameraError
 from firmware.settings import Source
 from firmware.vision.frames import Frame
+
+cv2_log.setLogLevel(cv2_log.LOG_LEVEL_SILENT)
 
 _BUFFERS = 4
 """Frames that the kernel may hold; as many reads and none of them is old."""
@@ -95,7 +98,8 @@ class V4L2Camera:
         becomes empty. A camera that is lost meanwhile says so at the next `read`.
         """
         for _ in range(_BUFFERS):
-            self._capture.grab()
+            if not self._capture.grab():
+                return
 
     def close(self) -> None:
         self._capture.release()

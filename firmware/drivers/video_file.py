@@ -9,9 +9,12 @@ from pathlib import Path
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg would write to standard error
 
 import cv2
+import cv2.utils.logging as cv2_log
 
 from firmware.errors import CameraError
 from firmware.vision.frames import Frame
+
+cv2_log.setLogLevel(cv2_log.LOG_LEVEL_SILENT)
 
 _COMPLETE = 0.98
 """A container's frame count is an estimate: less than this part of it is a truncated file."""
@@ -50,7 +53,8 @@ class VideoFile:
         """Fill `frame` in place; False at the end.
 
         Raises:
-            CameraError: the file ends early, or its frames change size on the way.
+            CameraError: the file ends early, or was exchanged for one of another frame size.
+                (A size that changes within a file is brought to the first one by OpenCV.)
         """
         if self._capture is None:
             self._capture = self._open()
@@ -66,8 +70,8 @@ class VideoFile:
             return self._ended()
         if pixels is not frame.pixels:
             raise CameraError(
-                f"clip {self._path} changes its frame size on the way",
-                remedy="convert it to one size of 8-bit frames, or name another clip",
+                f"clip {self._path} has another frame size than before",
+                remedy="leave a clip as it is while it is played, and start the sensor again",
             )
         frame.index = self._next - 1
         frame.captured_at_ns = self._due_ns(frame.index)
