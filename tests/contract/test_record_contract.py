@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from firmware.device_trust import DeviceTrust
 from firmware.envelope import Suite
 from firmware.errors import SealError
+from firmware.health import Health
 from firmware.reader import Reader
 from firmware.record import SCHEMA_VERSION, Interaction, json_schema
+from firmware.sealing import seal_health, sign
 from tests import keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +75,22 @@ def test_published_schema_refuses_what_the_code_refuses(wrong: dict[str, Any]) -
         jsonschema.validate(record, json.loads(SCHEMA.read_text()))
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(record, Interaction)
+
+
+def test_the_page_lists_every_field() -> None:
+    page = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
+    for field in Interaction.__struct_fields__:
+        assert f"| `{field}` |" in page
+
+
+def test_the_health_record_of_the_code_can_be_sealed() -> None:
+    body = Health().record(waiting=1, delivered=2, dropped=0, pids={"vision": os.getpid()})
+    recipient = keys.recipient()
+    signer = keys.Signing("device")
+    sealed = seal_health(body, number=1, device="lobby-1", recipient=recipient)
+    trust = DeviceTrust({"lobby-1": [signer.private.public_key()]})
+    opened = Reader([keys.private_key()], trust).open(sign(sealed, signer), "lobby-1")
+    assert opened.record == body
 
 
 def test_vectors_need_their_own_device_and_key() -> None:
