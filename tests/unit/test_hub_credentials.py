@@ -6,7 +6,7 @@ import datetime
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.local_hub.credentials import (
@@ -20,6 +20,8 @@ from hil.local_hub.credentials import (
 )
 from provisioning.authority import Authority
 from tests.unit.hub_identities import KEY, OTHER_KEY, chain, self_signed, token
+
+fuzz = settings(derandomize=True, deadline=None, max_examples=200)
 
 ROOT = Authority.root("Root")
 BATCH = ROOT.batch("Batch")
@@ -86,6 +88,7 @@ def test_an_altered_token_is_not_believed(there: str, instead: str) -> None:
     assert token_expiry(made, "hub", [KEY], NOW) is None
 
 
+@fuzz
 @given(st.text())
 def test_any_text_is_no_token(text: str) -> None:
     assert token_expiry(text, "hub", [KEY], NOW) is None

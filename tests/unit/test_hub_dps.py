@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.local_hub import mqtt
@@ -18,6 +18,8 @@ from hil.local_hub.enrolment import Enrolment, Registrant
 from hil.local_hub.iot_hub import IotHub, RefusedError
 from provisioning.authority import Authority
 from tests.unit.hub_identities import KEY, OTHER_KEY, chain, self_signed, token
+
+fuzz = settings(derandomize=True, deadline=None, max_examples=200)
 
 NOW = time.time()
 BATCH = Authority.root("Root").batch("Batch")
@@ -239,6 +241,7 @@ def test_who_does_not_may_not(packet: mqtt.Connect) -> None:
     assert refusal.value.code == mqtt.NOT_AUTHORISED
 
 
+@fuzz
 @given(st.text(), st.binary(max_size=50))
 def test_any_request_has_an_answer_or_is_a_protocol_error(topic: str, payload: bytes) -> None:
     made = service(GROUP)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.local_hub import mqtt
 from hil.local_hub.mqtt import ProtocolError
 from hil.local_hub.packet_stream import PacketStream, decode
+
+fuzz = settings(derandomize=True, deadline=None, max_examples=200)
 
 LIMIT = 4096
 
@@ -57,6 +59,7 @@ packets = st.one_of(
 )
 
 
+@fuzz
 @given(st.lists(packets, max_size=5), st.lists(st.integers(1, 50), max_size=20))
 def test_packets_come_back_however_the_network_cuts_them(
     sent: list[mqtt.Packet], cuts: list[int]
@@ -70,6 +73,7 @@ def test_packets_come_back_however_the_network_cuts_them(
     assert received == sent
 
 
+@fuzz
 @given(st.lists(st.binary(max_size=300), max_size=20))
 def test_any_octets_give_packets_or_a_protocol_error(chunks: list[bytes]) -> None:
     stream = PacketStream(LIMIT)
@@ -81,6 +85,7 @@ def test_any_octets_give_packets_or_a_protocol_error(chunks: list[bytes]) -> Non
         pass
 
 
+@fuzz
 @given(st.integers(0, 255), st.binary(max_size=300))
 def test_any_body_gives_a_packet_or_a_protocol_error(first: int, body: bytes) -> None:
     try:
@@ -91,6 +96,7 @@ def test_any_body_gives_a_packet_or_a_protocol_error(first: int, body: bytes) ->
     assert again == packet
 
 
+@fuzz
 @given(packets, st.data())
 def test_one_flipped_bit_gives_packets_or_a_protocol_error(
     packet: mqtt.Packet, data: st.DataObject

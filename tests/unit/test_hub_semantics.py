@@ -8,7 +8,7 @@ import time
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.local_hub import iot_hub, mqtt
@@ -25,6 +25,8 @@ from hil.local_hub.iot_hub import (
 )
 from provisioning.authority import Authority
 from tests.unit.hub_identities import KEY, OTHER_KEY, chain, self_signed, token
+
+fuzz = settings(derandomize=True, deadline=None, max_examples=200)
 
 NOW = 1_800_000_000.0
 ROOT = Authority.root("Root")
@@ -207,6 +209,7 @@ def test_a_method_is_called_and_answers() -> None:
         receive(publish("$iothub/methods/res/200/?$rid=r1", b"{"))
 
 
+@fuzz
 @given(
     st.one_of(
         st.text(),

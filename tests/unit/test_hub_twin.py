@@ -6,11 +6,13 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.local_hub import json_text
 from hil.local_hub.twin import MAX_SIZE, Properties, TwinError
+
+fuzz = settings(derandomize=True, deadline=None, max_examples=200)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,7 @@ def test_what_is_read_cannot_be_changed_from_outside() -> None:
     assert properties.values == {"a": {"b": 1}}
 
 
+@fuzz
 @given(st.binary(max_size=100))
 def test_any_octets_are_json_or_a_value_error(octets: bytes) -> None:
     with contextlib.suppress(ValueError):

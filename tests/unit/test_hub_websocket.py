@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.local_hub.mqtt import ProtocolError
 from hil.local_hub.websocket import MAX_FRAME, MAX_REQUEST, WebSocketWire, upgrade
+
+fuzz = settings(derandomize=True, deadline=None, max_examples=200)
 
 REQUEST = (
     b"GET /$iothub/websocket HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\n"
@@ -65,6 +67,7 @@ def test_a_request_without_end_is_refused() -> None:
             wire.received(b"GET /" + b"a" * (MAX_REQUEST // 2))
 
 
+@fuzz
 @given(
     st.lists(st.binary(max_size=400), max_size=6),
     st.binary(min_size=4, max_size=4),
@@ -114,6 +117,7 @@ def test_a_frame_that_no_client_may_send_is_refused(frame: bytes) -> None:
         upgraded().received(frame)
 
 
+@fuzz
 @given(st.lists(st.binary(max_size=300), max_size=10), st.booleans())
 def test_any_octets_give_octets_or_a_protocol_error(chunks: list[bytes], after: bool) -> None:
     wire = upgraded() if after else WebSocketWire()
@@ -124,6 +128,7 @@ def test_any_octets_give_octets_or_a_protocol_error(chunks: list[bytes], after: 
         pass
 
 
+@fuzz
 @given(st.binary(max_size=70_000))
 def test_a_server_s_frame_says_how_long_it_is(payload: bytes) -> None:
     octets = WebSocketWire().sending(payload)
