@@ -15,7 +15,7 @@ from typing import TextIO
 EVENTS: dict[str, frozenset[str]] = {
     # supervisor
     "sensor_started": frozenset({"version", "device", "mode"}),
-    "sensor_stopped": frozenset({"reason", "waiting"}),
+    "sensor_stopped": frozenset({"reason", "waiting", "sealed"}),
     "process_started": frozenset({"process", "pid", "attempt"}),
     "process_ended": frozenset({"process", "exit_code", "restart_in_ms"}),
     "process_failed": frozenset({"process", "error"}),

@@ -109,7 +109,9 @@ class Supervisor:
         finally:
             for ward in self.wards:
                 ward.kill()
-            log("sensor_stopped", reason=self._stop_reason, waiting=len(self.outbox))
+            waiting = len(self.outbox)
+            sealed = waiting + self.outbox.delivered + self.outbox.dropped
+            log("sensor_stopped", reason=self._stop_reason, waiting=waiting, sealed=sealed)
         if self.verdict:
             raise self.verdict
 

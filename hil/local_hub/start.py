@@ -31,7 +31,8 @@ def running(state: Path, host: str, *options: str) -> Iterator[Service]:
     words = [sys.executable, "-m", "hil.local_hub", "--state", str(state), "--host", host, *options]
     log = state / "hub.log"
     with log.open("ab") as errors:
-        hub = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors)
+        # In a session of its own: at Ctrl-C a sensor still has records to deliver to it.
+        hub = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
     assert hub.stdout
     try:
         if not select.select([hub.stdout], [], [], START_WITHIN_S)[0] or not hub.stdout.readline():

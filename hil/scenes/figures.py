@@ -114,7 +114,7 @@ def _body(
     red, green, blue = (int(visitor.coat[i : i + 2], 16) for i in (1, 3, 5))
     coat = np.array((blue, green, red), float)
     tall = at.eyes_m
-    neck, hip, broad = tall - 0.185 * at.scale, 0.53 * tall, 0.19 * tall / 1.62
+    neck, hip, broad = tall - 0.168 * at.scale, 0.53 * tall, 0.19 * tall / 1.62
     swing = math.sin(at.stride) * min(1.0, at.speed_m_s)
 
     def shape(points: list[tuple[float, float]], colour: NDArray[np.float64]) -> None:

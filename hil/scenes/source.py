@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -50,8 +51,11 @@ class SceneSource:
         """Nothing to free."""
 
 
-def write_video(scene: Scene, path: Path) -> Path:
+def write_video(scene: Scene, path: Path, drawn: Callable[[int], None] | None = None) -> Path:
     """Render a scene to a video file, and the truth about it to a file beside it.
+
+    Args:
+        drawn: is told after each frame how many there are.
 
     Returns: the path of the truth, JSON.
 
@@ -74,6 +78,8 @@ def write_video(scene: Scene, path: Path) -> Path:
     for index in range(scene.length):
         samples += scene.draw(index, pixels)
         writer.write(pixels)
+        if drawn:
+            drawn(index + 1)
     writer.release()
     truth = path.with_suffix(".truth.json")
     truth.write_text(json.dumps(_as_json(scene, samples)) + "\n", encoding="utf-8")
