@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
 
 from firmware import messages, settings
@@ -30,16 +32,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m firmware.vision")
     parser.add_argument("--channel", type=int, required=True, help="inherited socket")
     channel = socket.socket(fileno=parser.parse_args().channel)
-    start = messages.receive(channel)
-    if not isinstance(start, messages.StartVision):
-        return 1
     try:
+        start = messages.receive(channel)
+        if not isinstance(start, messages.StartVision):
+            return 1
         look(channel, start)
     except SensorError as error:
         messages.send(channel, messages.failed(error))
         return error.exit_code
-    except ConnectionError:
-        return 1  # the supervisor is gone: nobody is left to tell
+    except (ConnectionError, msgspec.DecodeError):
+        return 1  # the supervisor is gone or mad: nobody is left to tell
     return 0
 
 

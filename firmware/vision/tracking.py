@@ -122,7 +122,11 @@ class Tracker:
         seen[:, :2] = (detections.boxes_xyxy[:, :2] + detections.boxes_xyxy[:, 2:]) / 2
         seen[:, 2:] = detections.boxes_xyxy[:, 2:] - detections.boxes_xyxy[:, :2]
         strong = int((detections.scores >= rules.high_score).sum())  # best first
-        known = [track for track in self.tracks if track.state is not State.TENTATIVE]
+        known = [
+            track
+            for track in self.tracks
+            if track.state is not State.TENTATIVE and not self._over(track, rules)
+        ]
         tentative = [track for track in self.tracks if track.state is State.TENTATIVE]
         certain, weak = list(range(strong)), list(range(strong, len(detections)))
 
@@ -238,7 +242,7 @@ class Tracker:
                     continue
                 if track.sightings >= rules.confirm_after:
                     track.state = State.CONFIRMED
-            elif lost_ns > rules.max_lost_s * 1e9:
+            elif self._over(track, rules):
                 ended.append(track)
                 continue
             else:
@@ -246,3 +250,6 @@ class Tracker:
             staying.append(track)
         self.tracks = staying
         return ended
+
+    def _over(self, track: Track, rules: Tracking) -> bool:
+        return self._at_ns - track.last_seen_ns > rules.max_lost_s * 1e9

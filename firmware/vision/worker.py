@@ -59,6 +59,7 @@ class Worker:
         self._numbers: deque[int] = deque()
         self._stopping = self._paused = False
         self._attempts = 0  # to open the camera since it last gave a frame
+        self._lost_at = 0.0
         self._dirty = False  # somebody was in view since the last wipe
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
@@ -85,8 +86,10 @@ class Worker:
                 self._tidy()
                 self._listen()
         finally:
-            self._empty()
-            self._source.close()
+            try:
+                self._empty()
+            finally:
+                self._source.close()
         if not self._stopping:
             log("camera_ended", frames=self._tally.frames)
             messages.send(self._channel, messages.SourceEnded(self._tally.frames))
@@ -147,27 +150,33 @@ class Worker:
         while self._paused and not self._stopping:
             self._listen(HEALTH_S)
         if self._source.live:
-            self._recover()
+            self._reopen()
 
     def _recover(self) -> None:
-        """Open the camera again, later and later; interactions end when it takes too long."""
+        """The camera is lost: what is open ends when it does not come back in time."""
         self._source.close()
         if self._attempts == 0:
             self._tally.camera_losses += 1
-        lost_at = time.monotonic()
+        self._reopen()
+
+    def _reopen(self) -> None:
+        """Open the camera: at once, then after longer and longer pauses."""
         while not (self._stopping or self._paused):
-            pause_s = min(FIRST_PAUSE_S * 2**self._attempts, LONGEST_PAUSE_S)
-            self._attempts += 1
-            log("camera_lost", attempt=self._attempts, retry_in_ms=round(pause_s * 1000))
-            self._listen(pause_s)
+            if self._attempts == 0:
+                self._lost_at = time.monotonic()
+            else:
+                pause_s = min(FIRST_PAUSE_S * 2 ** (self._attempts - 1), LONGEST_PAUSE_S)
+                log("camera_lost", attempt=self._attempts, retry_in_ms=round(pause_s * 1000))
+                self._listen(pause_s)
             max_lost_s = self._pipeline.settings.tracking.max_lost_s
-            if self._pipeline.tracks and time.monotonic() - lost_at > max_lost_s:
+            if self._pipeline.tracks and time.monotonic() - self._lost_at > max_lost_s:
                 self._empty()
+            self._attempts += 1
             try:
                 self._source = self._open_source()
+                return
             except CameraError:
                 continue
-            return
 
     # ---- the supervisor ------------------------------------------------------------------------
 

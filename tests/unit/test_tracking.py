@@ -204,6 +204,15 @@ def test_lost_time_is_counted_in_seconds_not_in_frames(tracker: Tracker) -> None
     assert len(tracker.update(faces(), 1 + 5 * 10**9, RULES)) == 1
 
 
+def test_who_is_at_the_same_place_after_the_lost_time_is_somebody_new(tracker: Tracker) -> None:
+    """The camera gave no frame in between, so no turn could end the track before."""
+    for frame in range(5):
+        tracker.update(faces((1.0, 1.0)), 1 + frame * 40_000_000, RULES)
+    ended = tracker.update(faces((1.0, 1.0)), 10 * 10**9, RULES)
+    assert [track.track_id for track in ended] == [1]
+    assert [track.track_id for track in tracker.tracks] == [2]
+
+
 def test_states(tracker: Tracker) -> None:
     states = []
     for frame in range(RULES.confirm_after):
