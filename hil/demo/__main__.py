@@ -67,9 +67,9 @@ def _demo(shown: Screen, source: str | None) -> int:
     folder = Path(os.path.relpath(_own_folder()))
     host = pilot.loopback()
     with running(folder / "hub", host) as hub:
-        shown.stage(f"hub: {host}, which the vendor's SDK takes for IoT Hub")
+        shown.stage(f"hub: IoT Hub's stand-in on {host}")
         made = pilot.make(folder.resolve(), hub, host, source=_uri(clip or source))
-        shown.stage("sensor: a key and certificate of its own; recipient: a new key pair")
+        shown.stage("keys: the sensor's own, and the recipient's")
         arrivals = Arrivals(hub.capture, made.reader(), shown)
         with player.sensor(made.settings) as sensor:
             player.follow(sensor, hub, arrivals, shown, clip)

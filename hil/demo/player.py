@@ -26,7 +26,7 @@ PATIENCE_S = 120.0
 """Time for start and delivery, beside what a clip lasts."""
 STOP_S = 90.0
 """Longer than a sensor takes to seal, deliver and say goodbye."""
-_GLANCE_S = 0.15
+_GLANCE_S = 0.2
 _RUN = "import sys; from firmware.cli import main; sys.exit(main())"
 
 _Heard = queue.Queue[Event | dict[str, Any] | None]
@@ -134,7 +134,7 @@ def _tell(event: dict[str, Any], shown: Screen, scene: _Clip | None) -> None:
             if scene:
                 scene.start()
         case {"event": "hub_connected"}:
-            shown.stage("uplink: connected over TLS, with the device's certificate")
+            shown.stage("uplink: connected, TLS and device certificate")
         case {"event": "guarantee", "name": name, "holds": holds}:
             shown.guarantee(name, holds=holds)
         case {"event": "status"}:

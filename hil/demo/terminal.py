@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -20,6 +21,8 @@ from firmware.record import Interaction
 
 _PICTURE = (56, 32)
 """Columns and rows of dots; two rows of dots are one line of text."""
+_WIDE = 100
+"""Columns of a terminal from which the picture and the hub's view fit beside the rest."""
 _SURE = {"none": "", "low": "●○○", "medium": "●●○", "high": "●●●"}
 
 
@@ -101,12 +104,16 @@ class Board:
         self._status: dict[str, Any] = {}
         self._guarantees: dict[str, bool] = {}
         self._picture: Text | None = None
-        self._records = Table(title="Opened records", title_justify="left", expand=True)
-        for heading in ("No.", "Age", "Gender", "Expression", "Dwell", "Attention"):
-            right = heading in ("No.", "Dwell", "Attention")
-            self._records.add_column(heading, justify="right" if right else "left", no_wrap=True)
-        self._records.add_column("What the hub saw", style="dim", no_wrap=True, ratio=1)
-        self._live = Live(console=Console(), refresh_per_second=8, transient=False)
+        console = Console()
+        self._wide = console.width >= _WIDE
+        self._records = Table(box=SIMPLE_HEAD, title="Opened records", title_justify="left")
+        for heading, width in (("No.", 3), ("Age", 9), ("Gender", 10), ("Expression", 12)):
+            self._records.add_column(heading, min_width=width, no_wrap=True)
+        self._records.add_column("Dwell", justify="right", min_width=6)
+        self._records.add_column("Looked", justify="right", min_width=6)
+        if self._wide:
+            self._records.add_column("What the hub saw", style="dim", no_wrap=True)
+        self._live = Live(console=console, refresh_per_second=5)
         self._live.start()
 
     def stage(self, what: str) -> None:
@@ -131,13 +138,13 @@ class Board:
     def record(self, opened: Opened, ciphertext: bytes) -> None:
         row = _row(opened)
         if row:
-            self._records.add_row(
-                *row, f"{len(ciphertext):,} bytes  {ciphertext[-12:].hex(' ', 4)}"
-            )
+            seen = Text(f"{len(ciphertext):,} bytes  {ciphertext[-12:].hex(' ', 4)} …")
+            self._records.add_row(*row, *([seen] if self._wide else []))
             self._draw()
 
     def close(self) -> None:
         self._picture = None
+        self._status = {}  # the last one is some time old by now
         self._draw()
         self._live.stop()
 
@@ -151,12 +158,14 @@ class Board:
         )
         state = Group(*self._stages, Text(), *self._state())
         middle: RenderableType = state
-        if self._picture:
+        if self._picture and self._wide:
             middle = Table.grid(padding=(0, 2))
             middle.add_row(self._picture, state)
         self._live.update(
             Group(
-                Panel(middle, title="FLOW sensor", title_align="left", border_style="cyan"),
+                Panel(
+                    middle, title="[bold]FLOW sensor[/]", title_align="left", border_style="cyan"
+                ),
                 bar,
                 self._records,
             )
