@@ -86,10 +86,13 @@ def _demo(shown: Screen, source: str | None) -> int:
     path = report.write("demo", {**figures, "seconds": round(seconds, 1)})
     print(
         f"\n{arrivals.messages} hub messages, {arrivals.octets:,} bytes, none of them readable "
-        f"without the private key; {len(arrivals.refused)} refused; {seconds:.0f} s → {path}\n"
-        f"Read them yourself: flow-sensor open --table {folder / 'hub' / 'capture.jsonl'} "
-        f"--key {os.path.relpath(made.secret)} --devices {os.path.relpath(made.issued)}"
+        f"without the private key; {len(arrivals.refused)} refused; {seconds:.0f} s → {path}"
     )
+    if arrivals.messages:
+        print(
+            f"Read them yourself: flow-sensor open --table {folder / 'hub' / 'capture.jsonl'} "
+            f"--key {os.path.relpath(made.secret)} --devices {os.path.relpath(made.issued)}"
+        )
     for error in arrivals.refused:
         print(f"demo: refused: {error}", file=sys.stderr)
     print("demo: " + " ".join(f"{name}={value}" for name, value in figures.items()), flush=True)
