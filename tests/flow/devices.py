@@ -69,10 +69,14 @@ def visit(
     **more: object,
 ) -> Interaction:
     fields: dict[str, object] = {"dwell_ms": 8000, "attention_ms": 3000, **more}
+    if age is AgeCategory.CHILD:
+        return Interaction(start_utc_s=start_utc_s, age=AgeEstimate(age, "high"), **fields)  # type: ignore[arg-type]
     return Interaction(
         start_utc_s=start_utc_s,
-        gender=GenderEstimate(gender, "high"),
-        age=AgeEstimate(age, "medium"),
-        expression=ExpressionEstimate(expression, {expression: 100}, "high"),
+        gender=GenderEstimate(gender, "none" if gender is Gender.UNKNOWN else "high"),
+        age=AgeEstimate(age, "none" if age is AgeCategory.UNKNOWN else "medium"),
+        expression=ExpressionEstimate()
+        if expression is Expression.UNKNOWN
+        else ExpressionEstimate(expression, {expression: 100}, "high"),
         **fields,  # type: ignore[arg-type]
     )

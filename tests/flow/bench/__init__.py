@@ -1,0 +1,1 @@
+"""Measuring FLOW: `make flow-bench`."""

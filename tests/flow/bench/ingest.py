@@ -1,0 +1,132 @@
+"""How fast records are opened, checked and stored; what a replay and a crash change (nothing)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+
+from firmware.recipient import PrivateKey
+from flow.models import Checkpoint, Customer, Sensor, Site
+from tests.flow.bench.sealing import seal_all
+from tests.flow.postgres import Cluster
+
+WORKERS = 4
+
+
+def measure(cluster: Cluster, records: int) -> dict[str, Any]:
+    """Seal, ingest, replay, and ingest again with crashes into an emptied database."""
+    with tempfile.TemporaryDirectory(prefix="flow-bench-") as name:
+        folder = Path(name)
+        key = PrivateKey.generate()
+        path = folder / "recipient.key"
+        path.write_bytes(key.to_bytes())
+        path.chmod(0o600)
+        began = time.monotonic()
+        certificates = seal_all(folder, WORKERS, records, key)
+        print(f"sealed {records:,} records in {time.monotonic() - began:.0f} s", flush=True)
+        _register(certificates)
+        seconds = _ingest(folder, path)
+        stored, totals = _state()
+        again = _ingest(folder, path, "--again")
+        replayed, totals_again = _state()
+        _empty()
+        crashes = _ingest_with_crashes(cluster, folder, path)
+        survived, totals_crashed = _state()
+        return {
+            "records": records,
+            "stored": stored,
+            "ingest_per_s": round(records / seconds),
+            "replay_per_s": round(records / again),
+            "replay_equal": (stored, totals) == (replayed, totals_again) and stored == records,
+            "crashes": crashes,
+            "crash_equal": (stored, totals) == (survived, totals_crashed),
+        }
+
+
+def _register(certificates: dict[str, str]) -> None:
+    customer = Customer.objects.create(name="Bench")
+    sites = [
+        Site.objects.create(customer=customer, name=f"Site {at}", slug=f"site-{at}")
+        for at in range(10)
+    ]
+    Sensor.objects.bulk_create(
+        Sensor(device=device, name=device, site=sites[at % len(sites)], certificates=pem)
+        for at, (device, pem) in enumerate(sorted(certificates.items()))
+    )
+
+
+def _worker(folder: Path, key: Path, share: int, *more: str) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "flow", "ingest", "--capture", str(folder / f"share-{share}.jsonl")]
+    environment = {**os.environ, "FLOW_RECIPIENT_KEYS": str(key)}
+    return subprocess.Popen([*words, *more], env=environment, stdout=subprocess.DEVNULL)
+
+
+def _ingest(folder: Path, key: Path, *more: str) -> float:
+    """Seconds that all workers took, their start included."""
+    began = time.monotonic()
+    workers = [_worker(folder, key, share, *more) for share in range(WORKERS)]
+    for worker in workers:
+        if worker.wait(3600):
+            raise RuntimeError("a worker failed")
+    return time.monotonic() - began
+
+
+def _ingest_with_crashes(cluster: Cluster, folder: Path, key: Path) -> int:
+    """Kill workers with SIGKILL and the database without a goodbye, until all is read."""
+    chance = random.Random(5)
+    workers = {share: _worker(folder, key, share) for share in range(WORKERS)}
+    crashes = 0
+    deadline = time.monotonic() + 3600
+    while workers and time.monotonic() < deadline:
+        time.sleep(chance.uniform(1.5, 4.0))
+        for share, worker in list(workers.items()):
+            if worker.poll() == 0:
+                del workers[share]
+            elif worker.poll() is not None:
+                workers[share] = _worker(folder, key, share)
+        if not workers or crashes >= 12:
+            continue
+        crashes += 1
+        if crashes % 3 == 0:
+            connection.close()
+            cluster.stop("immediate")
+            time.sleep(1)
+            cluster.start()
+        else:
+            share = chance.choice(sorted(workers))
+            workers[share].send_signal(signal.SIGKILL)
+            workers[share].wait()
+    return crashes
+
+
+def _state() -> tuple[int, str]:
+    """Stored interactions, and a digest of every roll-up."""
+    digest = hashlib.sha256()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM flow_interaction")
+        stored = cursor.fetchone()[0]
+        for sql in (
+            "SELECT site_id, grain, day, hour, cells FROM flow_cube ORDER BY 1, 2, 3, 4",
+            "SELECT sensor_id, day, records, first, last, unsynchronised, alive "
+            "FROM flow_sensorday ORDER BY 1, 2",
+        ):
+            cursor.execute(sql)
+            for row in cursor.fetchall():
+                digest.update(repr([bytes(v) if isinstance(v, memoryview) else v for v in row]).encode())
+    return stored, digest.hexdigest()
+
+
+def _empty() -> None:
+    Checkpoint.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE flow_interaction, flow_cube, flow_sensorday, flow_numberblock")
