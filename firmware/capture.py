@@ -8,6 +8,7 @@ hub's built-in endpoint can. `-` stands for standard input, so that a growing fi
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -80,7 +81,7 @@ def open_captures(
 ) -> Totals:
     """Open every record of some captures and print each once: a line of JSON, or of a table.
 
-    What is refused is reported on `errors`, and reading goes on.
+    What is refused is reported on `errors`, and reading goes on. It ends when `out` is closed.
 
     Raises:
         SealError: a file cannot be read.
@@ -95,12 +96,13 @@ def open_captures(
                 totals.messages += 1
                 totals.duplicates += reading.duplicates
                 totals.refused += len(reading.refused)
+                for error in reading.refused:
+                    print(f"refused: {error.problem}", file=errors)
                 for opened in reading.records:
                     totals.opened += 1
                     totals.interactions += opened.kind == "interaction"
-                    print(_row(opened) if table else _json(opened), file=out, flush=True)
-                for error in reading.refused:
-                    print(f"refused: {error.problem}", file=errors)
+                if not _print(reading.records, table, out):
+                    return totals
     totals.missing = sum(coverage.missing for coverage in reader.coverage.values())
     return totals
 
@@ -124,6 +126,19 @@ def _read(message: Captured | SealError, reader: Reader) -> Reading:
     if isinstance(message, SealError):
         return Reading(refused=[message])
     return reader.read(message.body, message.device)
+
+
+def _print(records: Iterable[Opened], table: bool, out: TextIO) -> bool:
+    """False when nobody reads on, as in `flow-sensor open … | head`."""
+    try:
+        for opened in records:
+            print(_row(opened) if table else _json(opened), file=out, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer must go somewhere when the interpreter ends.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), out.fileno())
+        return False
+    return True
 
 
 def _json(opened: Opened) -> str:

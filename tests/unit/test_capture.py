@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,16 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(line(1))))
     totals, _, _ = run(Path("-"))
     assert totals.opened == 1
+
+
+def test_it_ends_when_nobody_reads_on(tmp_path: Path) -> None:
+    capture = tmp_path / "hub.jsonl"
+    capture.write_bytes(line(1) + line(2))
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    with os.fdopen(writing_end, "w") as out:
+        totals = open_captures([capture], reader(), out=out)
+    assert totals.messages == 1
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
