@@ -239,7 +239,11 @@ def receive(channel: socket.socket) -> AnyMessage | None:
         BlockingIOError: the channel is non-blocking and has nothing.
         msgspec.DecodeError: the packet is no message of this contract.
     """
-    packet = channel.recv(MAX_PACKET)
+    try:
+        packet = channel.recv(MAX_PACKET)
+    except ConnectionResetError:
+        # The peer left something unread when it ended: Linux says that before its last words.
+        packet = channel.recv(MAX_PACKET)
     return _decoder.decode(packet) if packet else None
 
 
