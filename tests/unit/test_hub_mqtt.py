@@ -141,6 +141,12 @@ def test_what_the_standard_forbids_is_refused(octets: str, why: str) -> None:
         list(PacketStream(LIMIT).feed(bytes.fromhex(octets)))
 
 
+@pytest.mark.parametrize("first", [0x00, 0x47, 0x80, 0xF0])
+def test_no_more_is_waited_for_after_an_unknown_first_octet(first: int) -> None:
+    with pytest.raises(ProtocolError):
+        list(PacketStream(LIMIT).feed(bytes((first,))))
+
+
 def test_what_is_not_complete_yet_is_waited_for() -> None:
     stream = PacketStream(LIMIT)
     assert list(stream.feed(bytes.fromhex("30"))) == []

@@ -82,7 +82,7 @@ def test_what_is_just_within_the_limits_is_taken(patch: dict[str, Any]) -> None:
         {"a": "x" * 4097},
         {"a": 2**52},
         {"a": [-(2**52) - 1]},
-        filled(MAX_SIZE + 4),
+        filled(MAX_SIZE + 1),
     ],
 )
 def test_what_is_over_a_limit_is_refused_and_changes_nothing(patch: object) -> None:
