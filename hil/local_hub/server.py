@@ -41,6 +41,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._listeners: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_away = False
 
     async def start(self) -> None:
         """Listen, and begin the sweep.
@@ -89,12 +90,14 @@ class Server:
         return len(found)
 
     def restart(self, seconds: float, *, forget_sessions: bool = False) -> None:
-        """Be away for so long; every connection is reset."""
-        self._close()
+        """Be away for so long; every connection is reset. Nothing while it is away already."""
         if forget_sessions:
             self.cloud.forget_sessions()
             self.cloud.changed()
-        self._spawn(self._reopen(seconds))
+        if not self._is_away:
+            self._is_away = True
+            self._close()
+            self._spawn(self._reopen(seconds))
 
     # ---- for the connections ---------------------------------------------------------------------
 
@@ -159,8 +162,13 @@ class Server:
 
     async def _reopen(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        if not self._listeners:
-            await self._listen()
+        while self._is_away:
+            try:
+                await self._listen()
+                self._is_away = False
+            except OSError:  # somebody has taken the port meanwhile
+                self._close()
+                await asyncio.sleep(SWEEP_S)
 
     async def _sweep(self) -> None:
         """End connections that may not stay any longer; save what changed."""
