@@ -23,7 +23,7 @@ from flow.models import Sensor
 
 CARDS = Path(__file__).parent / "model_cards"
 DRAWS = 200
-ROUNDS = 60
+ROUNDS = 40
 
 WithInterval = tuple[float | None, float | None, float | None]
 """Share, low, high."""
@@ -105,6 +105,12 @@ def shares(counts: Floats, table: Table) -> Shares:
     Args:
         counts: (C,) visitors estimated as each category, in the table's order.
     """
+    return _shares(tuple(counts.tolist()), table)
+
+
+@lru_cache(maxsize=4096)
+def _shares(published: tuple[float, ...], table: Table) -> Shares:
+    counts = np.array(published)
     total = float(counts.sum())
     size = len(counts)
     if total <= 0:
@@ -128,8 +134,8 @@ def _unfold(observed: Floats, confusion: Floats) -> Floats:
     """(D, C) observed shares and (D, C, C) tables → (D, C) true shares."""
     true = observed.copy()
     for _ in range(ROUNDS):
-        expected = np.einsum("di,dij->dj", true, confusion)
+        expected = (true[:, None] @ confusion)[:, 0]
         ratio = np.divide(observed, expected, out=np.zeros_like(observed), where=expected > 1e-12)
-        true = true * np.einsum("dij,dj->di", confusion, ratio)
+        true = true * (confusion @ ratio[..., None])[..., 0]
         true /= true.sum(1, keepdims=True)
     return true

@@ -111,7 +111,7 @@ def overview(question: Question) -> Overview:
     open_before = 0
     if other:
         before_series, before, open_before = _before(question, other)
-    state = quality.of(list(question.sites), period, question.now)
+    state = quality.Watch(question.sites, period, question.now).quality()
     open_hours = sum(quality.open_hours(site, period, question.now) for site in question.sites)
     so_far = now
     until = _until(question)

@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
 
 from flow.figures.periods import Period
 from flow.models import Sensor, SensorDay, Site
 
-
-@dataclass(frozen=True)
-class Dark:
-    """A sensor gave no sign of life during `hours` opening hours of a day."""
-
-    sensor: Sensor
-    day_ordinal: int
-    hours: int
-    of: int
+Array = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Of some sites in a period.
+    """Of some sensors in a period.
 
     Attributes:
         records: received. missing: numbers that should have come in between and did not; the
             most that were lost, for a power cut also skips numbers that nobody ever used.
-        open_hours: opening hours, counted for each sensor; dark_hours: those without any
+        due, dark: (days,) opening hours, counted for each sensor, and those of them without any
             sign of life.
-        dark: by sensor and day, opening hours without a sign of life.
-        due: day → opening hours, counted for each sensor that should have been there.
     """
 
+    period: Period
     records: int
     missing: int
     unsynchronised: int
-    open_hours: int
-    dark_hours: int
-    dark: tuple[Dark, ...]
-    due: dict[int, int]
+    due: Array
+    dark: Array
 
-    def dark_share(self, period: Period) -> float:
-        """Part of a stretch's opening hours without a sign of life, 0 … 1."""
-        first, last = period.first.toordinal(), period.last.toordinal()
-        due = sum(hours for day, hours in self.due.items() if first <= day <= last)
-        hours = sum(gap.hours for gap in self.dark if first <= gap.day_ordinal <= last)
-        return hours / due if due else 0.0
+    @property
+    def open_hours(self) -> int:
+        return int(self.due.sum())
+
+    @property
+    def dark_hours(self) -> int:
+        return int(self.dark.sum())
 
     @property
     def missing_percent(self) -> float:
@@ -60,70 +54,85 @@ class Quality:
     def clean(self) -> bool:
         return not (self.missing or self.unsynchronised or self.dark_hours)
 
+    def dark_share(self, part: Period) -> float:
+        """Part of a stretch's opening hours without a sign of life, 0 … 1."""
+        start = (part.first - self.period.first).days
+        days = slice(start, start + part.days)
+        due = int(self.due[days].sum())
+        return int(self.dark[days].sum()) / due if due else 0.0
+
+
+class Watch:
+    """Every sensor of some sites on every day of a period, read once."""
+
+    def __init__(self, sites: Sequence[Site], period: Period, now: datetime) -> None:
+        self.period = period
+        by_id = {site.pk: site for site in sites}
+        sensors = Sensor.objects.filter(site__in=by_id, retired=False)
+        found = list(sensors.values_list("pk", "site_id", "added_at").order_by())
+        place = {pk: at for at, (pk, _, _) in enumerate(found)}
+        self.site = np.array([site for _, site, _ in found], np.int64)
+        shape = (len(found), period.days + 1)  # with the day before, for the gap over midnight
+        self.records, self.unsure, self.alive = (np.zeros(shape, np.int64) for _ in range(3))
+        self.first = np.full(shape, -1, np.int64)
+        self.last = np.full(shape, -1, np.int64)
+        seen = np.zeros(shape, bool)
+        start = period.first - timedelta(1)
+        fields = ("sensor_id", "day", "records", "first", "last", "unsynchronised", "alive")
+        rows = SensorDay.objects.filter(site__in=by_id, day__range=(start, period.last))
+        for pk, day, records, first, last, unsure, alive in rows.values_list(*fields):
+            if pk in place:
+                at = place[pk], (day - start).days
+                self.records[at], self.unsure[at], self.alive[at] = records, unsure, alive
+                seen[at] = True
+                if last is not None:
+                    self.first[at], self.last[at] = first, last
+        due = {pk: due_hours(site, period, now) for pk, site in by_id.items()}
+        bits = [due[site] for _, site, _ in found]
+        self.due_bits = np.array(bits, np.int64).reshape(-1, period.days)
+        # A sensor is expected from its first sign of life, or its registration, whichever is first.
+        for at, (_, _, added) in enumerate(found):
+            known = (added.date() - period.first).days
+            first = int(seen[at, 1:].argmax()) if seen[at, 1:].any() else known
+            self.due_bits[at, : max(0, min(known, first))] = 0
+
+    def quality(self, site: Site | None = None) -> Quality:
+        """Of one site's sensors, or of all."""
+        chosen = slice(None) if site is None else self.site == site.pk
+        records, first, last = self.records[chosen], self.first[chosen], self.last[chosen]
+        highest = np.maximum.accumulate(last, axis=1)[:, :-1]
+        first, last, counted = first[:, 1:], last[:, 1:], records[:, 1:]
+        begin = np.where(highest < 0, first, np.minimum(highest + 1, first))
+        missing = np.where(last >= 0, np.maximum(0, last - begin + 1 - counted), 0)
+        due = self.due_bits[chosen]
+        dark = due & ~self.alive[chosen][:, 1:]
+        return Quality(
+            self.period,
+            int(counted.sum()),
+            int(missing.sum()),
+            int(self.unsure[chosen][:, 1:].sum()),
+            _bits(due).sum(axis=0),
+            _bits(dark).sum(axis=0),
+        )
+
 
 def open_hours(site: Site, period: Period, now: datetime) -> int:
-    """Opening hours of a period that have passed."""
-    return sum(len(_due(site, day, now)) for day in _days(period))
+    """Opening hours of a period that are over."""
+    return int(_bits(due_hours(site, period, now)).sum())
 
 
-def of(sites: list[Site], period: Period, now: datetime) -> Quality:
-    """Look at every sensor of these sites on every day of the period."""
-    by_id = {site.pk: site for site in sites}
-    sensors = list(
-        Sensor.objects.filter(site__in=by_id, retired=False).only(
-            "id", "name", "site_id", "added_at"
-        )
-    )
-    days: dict[tuple[int, int], tuple[int, int | None, int | None, int, int]] = {}
-    earliest: dict[int, int] = {}
-    fields = ("sensor_id", "day", "records", "first", "last", "unsynchronised", "alive")
-    # One day more, so that the gap across the first midnight is seen.
-    for sensor_id, day, *rest in SensorDay.objects.filter(
-        site__in=by_id, day__range=(period.first - timedelta(1), period.last)
-    ).values_list(*fields):
-        days[sensor_id, day.toordinal()] = tuple(rest)
-        earliest[sensor_id] = min(day.toordinal(), earliest.get(sensor_id, day.toordinal()))
-    records = missing = unsynchronised = dark_hours = 0
-    dark = []
-    due_of: dict[int, int] = {}
-    calendar = {site.pk: [_due(site, day, now) for day in _days(period)] for site in sites}
-    start = period.first.toordinal()
-    for sensor in sensors:
-        seen = days.get((sensor.pk, start - 1))
-        highest = seen[2] if seen else None
-        added = sensor.added_at.date().toordinal()
-        since = min(added, earliest.get(sensor.pk, added))
-        for at, due in enumerate(calendar[sensor.site_id]):
-            held = days.get((sensor.pk, start + at))
-            alive = 0
-            if held:
-                count, first, last, wrong, alive = held
-                records += count
-                unsynchronised += wrong
-                if first is not None and last is not None:
-                    begin = first if highest is None else min(highest + 1, first)
-                    missing += max(0, last - begin + 1 - count)
-                    highest = last if highest is None else max(highest, last)
-            if start + at < since:
-                continue
-            hours = sum(1 for hour in due if not alive >> hour & 1)
-            due_of[start + at] = due_of.get(start + at, 0) + len(due)
-            if hours:
-                dark_hours += hours
-                dark.append(Dark(sensor, start + at, hours, len(due)))
-    hours = sum(due_of.values())
-    return Quality(records, missing, unsynchronised, hours, dark_hours, tuple(dark), due_of)
-
-
-def _days(period: Period) -> list[int]:
-    return list(range(period.first.toordinal(), period.last.toordinal() + 1))
-
-
-def _due(site: Site, ordinal: int, now: datetime) -> range:
-    """Opening hours of a day that are over."""
-    opens, closes = site.hours[(ordinal - 1) % 7]
+def due_hours(site: Site, period: Period, now: datetime) -> Array:
+    """(days,) bit h is set where the site was open in hour h and that hour is over."""
+    week = np.array([(1 << closes) - (1 << opens) for opens, closes in site.hours], np.int64)
+    days = np.arange(period.first.toordinal(), period.last.toordinal() + 1)
     here = now.astimezone(site.zone)
     today = here.date().toordinal()
-    if ordinal > today:
-        return range(0)
-    return range(opens, min(closes, here.hour) if ordinal == today else closes)
+    bits: Array = week[(days - 1) % 7]
+    bits[days > today] = 0
+    bits[days == today] &= (1 << here.hour) - 1
+    return bits
+
+
+def _bits(masks: Array) -> Array:
+    """How many of the 24 hours are set in each mask."""
+    return (masks[..., None] >> np.arange(24) & 1).sum(axis=-1)

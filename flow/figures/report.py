@@ -90,8 +90,8 @@ def report(question: Question, split: str, per: str) -> Report:
     before_whole: Cells | None = None
     if question.other:
         _, before, before_whole = _figures(question, question.other, split)
-    sites = list(question.sites)
-    state = quality.of(sites, question.period, question.now)
+    watch = quality.Watch(question.sites, question.period, question.now)
+    state = watch.quality()
     divisors = _divisors(question, split, per, len(labels))
     shares: list[model_error.WithInterval] = [(None, None, None)] * len(labels)
     if split in ATTRIBUTES:
@@ -101,7 +101,7 @@ def report(question: Question, split: str, per: str) -> Report:
         )
     lines = []
     for at, label in enumerate(labels):
-        part = quality.of([sites[at]], question.period, question.now) if split == "site" else None
+        part = watch.quality(question.sites[at]) if split == "site" else None
         aligned = before is not None and at < len(before.visitors)
         lines.append(
             Line(

@@ -155,7 +155,7 @@ def test_lost_numbers_and_silent_hours_are_counted(site: Site) -> None:
     presence(sensor, monday, records=10, first=1, last=10)
     presence(sensor, monday + timedelta(1), records=8, first=13, last=22, alive=0b1111 << 8)
     period = Period(monday, monday + timedelta(1))
-    state = quality.of([site], period, NOW)
+    state = quality.Watch([site], period, NOW).quality()
     assert state.missing == 4  # 11 and 12 over the night, two more during the day
     assert state.open_hours == 24
     assert state.dark_hours == 8  # open 8 to 20, alive 8 to 12
@@ -168,7 +168,7 @@ def test_a_day_without_any_word_from_a_sensor_is_dark(site: Site) -> None:
     sensor = Sensor.objects.create(device="d", name="d", site=site, certificates="")
     presence(sensor, WEDNESDAY - timedelta(3), records=1, first=1, last=1)
     presence(sensor, WEDNESDAY - timedelta(1), records=1, first=2, last=2)
-    state = quality.of([site], Period(WEDNESDAY - timedelta(3), WEDNESDAY - timedelta(1)), NOW)
+    state = quality.Watch([site], Period(WEDNESDAY - timedelta(3), WEDNESDAY - timedelta(1)), NOW).quality()
     assert state.dark_hours == 12
 
 
