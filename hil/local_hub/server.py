@@ -41,7 +41,8 @@ class Server:
         self._connections: set[Connection] = set()
         self._listeners: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_away = False
+        self.is_there = True
+        """False while it is away by order of `restart`."""
 
     async def start(self) -> None:
         """Listen, and begin the sweep.
@@ -94,8 +95,8 @@ class Server:
         if forget_sessions:
             self.cloud.forget_sessions()
             self.cloud.changed()
-        if not self._is_away:
-            self._is_away = True
+        if self.is_there:
+            self.is_there = False
             self._close()
             self._spawn(self._reopen(seconds))
 
@@ -162,10 +163,10 @@ class Server:
 
     async def _reopen(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        while self._is_away:
+        while not self.is_there:
             try:
                 await self._listen()
-                self._is_away = False
+                self.is_there = True
             except OSError:  # somebody has taken the port meanwhile
                 self._close()
                 await asyncio.sleep(SWEEP_S)
