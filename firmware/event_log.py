@@ -42,6 +42,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "camera_lost": frozenset({"attempt", "retry_in_ms"}),
     "camera_ended": frozenset({"frames"}),
     "vision_ready": frozenset({"model_set", "start_ms"}),
+    "recipient_refused": frozenset(),
     "wipe_failed": frozenset({"error"}),
     # uplink
     "hub_connected": frozenset({"attempt"}),

@@ -250,6 +250,21 @@ def recipient_key(sealing: Sealing) -> bytes:
         ) from error
 
 
+def operator_key(sealing: Sealing) -> bytes:
+    """The pinned operator key that signs recipient keys; empty when none is pinned.
+
+    Raises:
+        ConfigError: the settings name a file that cannot be read.
+    """
+    try:
+        return Path(sealing.operator).read_bytes() if sealing.operator else b""
+    except OSError as error:
+        raise ConfigError(
+            f"[sealing] operator {sealing.operator!r} cannot be read ({type(error).__name__})",
+            remedy="name the PEM file of the operator's public key, or remove the setting",
+        ) from error
+
+
 def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
     """Settings after a twin's desired patch such as `{"detection": {"score": 0.6}}`.
 

@@ -79,6 +79,7 @@ class Supervisor:
         self._phase_ends_at = 0.0
         self._contact = False  # has the twin's mark of numbers been heard?
         self._paused = False
+        self._rotated_key = b""  # not good before vision has checked it
         self._sealed_since_start = 0  # by the vision process that runs now
         self._jumps = clock.JumpWatch()
         self._next_health = time.monotonic() + min(current.health.every_s, 10.0)
@@ -133,6 +134,8 @@ class Supervisor:
             self._sealed_since_start = 0
             self.vision.start(messages.StartVision(tree, self.device, self.recipient_key))
             self._lease(self.numbers.lease())
+            if self._rotated_key:
+                self.vision.post(messages.Recipient(self._rotated_key))
             if self._paused:
                 self.vision.post(messages.Pause())
 
@@ -213,7 +216,7 @@ class Supervisor:
 
     def _seal_to(self, key: bytes) -> None:
         """The recipient's key was rotated; vision checks for itself who signed that."""
-        self.recipient_key = key
+        self._rotated_key = key
         self.vision.post(messages.Recipient(key))
 
     def _keep(self, number: int, envelope: bytes) -> None:

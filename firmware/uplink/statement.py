@@ -37,7 +37,7 @@ class RecipientKey:
     def __init__(self, directory: Path, operator_pem: bytes, given: bytes) -> None:
         self._path = directory / FILE
         self._operator_pem = operator_pem
-        self._serial = 0
+        self._key = key_statement.RecipientKey(operator_pem)
         self.content = b""
         stored = self._path.read_bytes() if operator_pem and self._path.exists() else b""
         faults = []
@@ -69,11 +69,5 @@ class RecipientKey:
         return True
 
     def _take(self, content: bytes) -> None:
-        if self._operator_pem:
-            accepted = key_statement.accept(
-                content, operator_pem=self._operator_pem, newest_serial=self._serial
-            )
-            self._serial, self.recipient = accepted.serial, accepted.key()
-        else:
-            self.recipient = Recipient.from_bytes(content)
+        self.recipient = self._key.take(content)
         self.content = content

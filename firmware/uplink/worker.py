@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from firmware import messages, sealing, settings
-from firmware.errors import ConfigError, ProvisioningError, SensorError, UplinkError
+from firmware.errors import ProvisioningError, SensorError, UplinkError
 from firmware.event_log import log
 from firmware.uplink import twin
 from firmware.uplink.access import Access
@@ -53,7 +53,9 @@ class Uplink:
         current = settings.check(start.settings)
         self._given_key = start.recipient_key
         self._recipient = RecipientKey(
-            Path(current.identity.directory), _operator(current.sealing), start.recipient_key
+            Path(current.identity.directory),
+            settings.operator_key(current.sealing),
+            start.recipient_key,
         )
         self._watch = Watch()
         self._outgoing = Outgoing()
@@ -246,14 +248,3 @@ class Uplink:
     def _tell(self, message: messages.FromUplink) -> None:
         with suppress(OSError):  # the supervisor is gone: `run` reads that from the channel
             messages.send(self._channel, message)
-
-
-def _operator(sealing_settings: settings.Sealing) -> bytes:
-    path = sealing_settings.operator
-    try:
-        return Path(path).read_bytes() if path else b""
-    except OSError as error:
-        raise ConfigError(
-            f"[sealing] operator: {path} cannot be read ({type(error).__name__})",
-            remedy="name the PEM file with the operator's public key, or leave it empty",
-        ) from error

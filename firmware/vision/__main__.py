@@ -22,7 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is importe
 from firmware import messages, settings
 from firmware.errors import CameraError, SensorError
 from firmware.event_log import log
-from firmware.sealing import Recipient
+from firmware.key_statement import RecipientKey
 from firmware.settings import Settings
 from firmware.vision import models, sandbox
 from firmware.vision.frames import FrameSource
@@ -55,7 +55,8 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
     """
     began = time.monotonic()
     current = settings.check(start.settings)
-    recipient = Recipient.from_bytes(start.recipient_key)
+    key = RecipientKey(settings.operator_key(current.sealing))
+    recipient = key.take(start.recipient_key)
     folder = models.directory(current.models.directory)
     sandbox.enter(current, folder)
     from firmware import guarantees  # noqa: PLC0415
@@ -76,6 +77,7 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
         pipeline,
         source=source,
         recipient=recipient,
+        rotate=key.take,
         device=start.device,
     )
     gc.freeze()  # what is here now stays: a wipe's collection need not look at it again

@@ -11,6 +11,7 @@ from firmware.vision import memory, pose
 from firmware.vision.tracking import MOST_TRACKS, Track
 
 _STEP_MS = 100
+_LONGEST_MS = 24 * 3600 * 1000  # the record's limit: what stays longer is a poster
 
 _DWELL_NS, _ATTENTION_NS, _PREVIOUS_NS, _LARGEST_PX = range(4)
 
@@ -76,7 +77,7 @@ class Interactions:
 
 
 def _rounded_ms(duration_ns: int) -> int:
-    return round(duration_ns / 1e6 / _STEP_MS) * _STEP_MS
+    return min(round(duration_ns / 1e6 / _STEP_MS) * _STEP_MS, _LONGEST_MS)
 
 
 def _inside(x: float, y: float, polygon: tuple[tuple[float, float], ...]) -> bool:

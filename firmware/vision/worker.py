@@ -36,6 +36,7 @@ class Worker:
         pipeline: made for the source's size of frames.
         source: the source, open.
         recipient: whom records are sealed to.
+        rotate: checks a new recipient key, and who signed it.
         device: the device's id, for the header.
     """
 
@@ -47,6 +48,7 @@ class Worker:
         *,
         source: FrameSource,
         recipient: Recipient,
+        rotate: Callable[[bytes], Recipient],
         device: str,
     ) -> None:
         self._channel = channel
@@ -54,6 +56,7 @@ class Worker:
         self._pipeline = pipeline
         self._source = source
         self._recipient = recipient
+        self._rotate = rotate
         self._device = device
         self._tally = Tally()
         self._numbers: deque[int] = deque()
@@ -204,7 +207,10 @@ class Worker:
                     self._numbers.clear()
                 self._numbers.extend(range(first, first + count))
             case messages.Recipient(public_key):
-                self._recipient = Recipient.from_bytes(public_key)
+                try:
+                    self._recipient = self._rotate(public_key)
+                except SealError:  # whoever sent it, the key that we have is good
+                    log("recipient_refused")
             case messages.Pause():
                 self._paused = True
             case messages.Resume():

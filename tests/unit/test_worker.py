@@ -16,6 +16,7 @@ import pytest
 from firmware import messages, settings
 from firmware.envelope import split
 from firmware.errors import CameraError, EngineError, SealError, SensorError
+from firmware.key_statement import RecipientKey
 from firmware.record import Interaction
 from firmware.sealing import Recipient
 from firmware.vision import memory, worker
@@ -92,6 +93,7 @@ class Bench:
         self.supervisor.settimeout(20)
         self.heard: list[messages.AnyMessage] = []
         self.wall_s = MINUTE_S + 30.0
+        self.operator_pem = b""
         self.engines = {"detector": networks.bright_spots(folder, WIDTH, HEIGHT, face_px=32)}
         self.pipeline = Pipeline(
             settings.check(RULES),
@@ -121,6 +123,7 @@ class Bench:
             self.pipeline,
             source=camera,
             recipient=recipient or keys.recipient(),
+            rotate=RecipientKey(self.operator_pem).take,
             device=DEVICE,
         )
         self._ear.start()
@@ -292,6 +295,16 @@ def test_records_are_sealed_to_a_new_recipient_from_then_on(bench: Bench) -> Non
     bench.tell(messages.Recipient(other))
     bench.run(frames(15, *SOMEBODY))
     assert len(bench.opened("other")) == 1
+
+
+def test_a_recipient_that_the_operator_did_not_sign_is_refused_and_nothing_stops(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.operator_pem = keys.Signing("operator").public_pem
+    bench.tell(messages.Recipient(keys.private_key("other").public_bytes()))
+    bench.run(frames(15, *SOMEBODY))
+    assert len(bench.opened("recipient")) == 1
+    assert "recipient_refused" in capsys.readouterr().err
 
 
 def test_an_interaction_waits_for_a_number(bench: Bench) -> None:
