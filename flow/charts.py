@@ -44,7 +44,8 @@ def line_chart(
     """Present values as an area, compared ones dashed, stretches without sensors hatched.
 
     Args:
-        links: where a click on each point goes; an empty one is no link.
+        links: where a click on each point goes (by script; the table below the chart holds the
+            same links for the keyboard).
     """
     values = [v for p in points for v in (p.value, p.before) if v is not None]
     top = nice_top(max(values, default=0))
@@ -108,10 +109,8 @@ def line_chart(
             f'height="{base}" data-x="{x(at):.1f}" data-y="{spot}" '
             f'data-label="{escape(point.label)}" data-value="{_words(point.value, unit)}" '
             f'data-before="{_words(point.before, unit) if point.before is not None else ""}" '
-            f'data-dark="{round(point.dark * 100)}"/>'
+            f'data-dark="{round(point.dark * 100)}" data-href="{escape(link)}"/>'
         )
-        if link:
-            target = f'<a href="{escape(link)}" tabindex="-1">{target}</a>'
         out.append(target)
     out.append("</svg>")
     return "".join(out)

@@ -119,6 +119,7 @@ def _drawn(question: Question, figures: Overview) -> dict[str, Any]:
             for frame in (charts.WIDE, charts.NARROW)
         },
         "unit": unit,
+        "points": list(zip(figures.points, links, strict=True)),
         "lists": [_rows(question, panel) for panel in figures.panels if panel.name not in STRIPS],
         "strips": [_columns(question, panel) for panel in figures.panels if panel.name in STRIPS],
     }

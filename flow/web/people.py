@@ -195,10 +195,7 @@ def welcome(request: HttpRequest, token: str) -> HttpResponse:
             audit.write(request, "invitation_accepted", user=user)
         login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
         return redirect("overview")
-    context = {"form": form, "invitation": invitation}
-    response = render(request, "flow/welcome.html", context)
-    response["Referrer-Policy"] = "no-referrer"  # the address is the secret
-    return response
+    return render(request, "flow/welcome.html", {"form": form, "invitation": invitation})
 
 
 @requires()

@@ -28,6 +28,8 @@ async function show(address, { push = true, quiet = false } = {}) {
 document.addEventListener("click", (event) => {
   if (event.target.id === "help-open") return help();
   const link = event.target.closest("#page a[href]");
+  const point = event.target.closest("#page [data-href]");
+  if (point) return void show(location.pathname + point.dataset.href);
   const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey;
   const href = link?.getAttribute("href");
   if (plain && href?.startsWith("?")) {
