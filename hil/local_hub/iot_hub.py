@@ -177,14 +177,12 @@ class IotHub:
             return _twin_answer(200, request, twin(device))
         if path == "$iothub/twin/PATCH/properties/reported/":
             return _reported(device, request, packet.payload)
-        status = path.removeprefix("$iothub/methods/res/").strip("/")
-        if path != status and status.isascii() and status.isdigit():
+        if path.startswith("$iothub/methods/res/"):
             try:
-                return MethodResult(
-                    request, int(status), json_text.parse(packet.payload or b"null")
-                )
+                status = int(path.removeprefix("$iothub/methods/res/").strip("/"))
+                return MethodResult(request, status, json_text.parse(packet.payload or b"null"))
             except ValueError:
-                raise mqtt.ProtocolError("a method's answer is no JSON") from None
+                raise mqtt.ProtocolError("no status, or an answer that is no JSON") from None
         raise mqtt.ProtocolError("no such topic")
 
     def _telemetry(self, device: Device, packet: mqtt.Publish) -> Telemetry:

@@ -33,14 +33,14 @@ def test_telemetry_arrives_whole_and_is_acknowledged(cloud: Bench) -> None:
     assert arrived.system["content-type"] == "application/x+y"
 
 
-def test_messages_arrive_in_order_and_can_be_watched(cloud: Bench) -> None:
+def test_messages_are_watched_as_they_arrive(cloud: Bench) -> None:
     before = sum(1 for _ in events(cloud.hub.capture))
     watching = cloud.hub.watch(after=before, timeout_s=20)
     with cloud.key_client() as client, contextlib.closing(watching):
         client.connect()
         for number in range(50):
             client.send_message(str(number))
-        assert [next(watching).body for _ in range(50)] == [str(n).encode() for n in range(50)]
+            assert next(watching).body == str(number).encode()
 
 
 def test_a_long_message_arrives(cloud: Bench) -> None:
