@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from azure.iot.device import IoTHubDeviceClient, Message, MethodRequest, MethodResponse
-from azure.iot.device.exceptions import ClientError
+from azure.iot.device.exceptions import ClientError, OperationCancelled
 
 from hil.local_hub import ServiceError, events
 from tests.contract.hub_bench import Bench, Mailbox, bench, eventually
@@ -41,6 +41,15 @@ def test_messages_are_watched_as_they_arrive(cloud: Bench) -> None:
         for number in range(50):
             client.send_message(str(number))
             assert next(watching).body == str(number).encode()
+
+
+def test_an_error_of_the_sdk_does_not_mean_that_the_message_was_lost(cloud: Bench) -> None:
+    cloud.hub.fault("die_after_store", count=1)
+    with cloud.client() as client:
+        client.connect()
+        with pytest.raises(OperationCancelled):
+            client.send_message("stored all the same")
+    assert cloud.messages("dev1")[-1].body == b"stored all the same"
 
 
 def test_a_long_message_arrives(cloud: Bench) -> None:

@@ -81,6 +81,7 @@ def test_any_octets_give_packets_or_a_protocol_error(chunks: list[bytes]) -> Non
         for chunk in chunks:
             for packet in stream.feed(chunk):
                 assert packet.encode()
+            assert len(stream._buffer) < LIMIT + 5  # never more than one packet is kept
     except ProtocolError:
         pass
 

@@ -124,6 +124,7 @@ def test_any_octets_give_octets_or_a_protocol_error(chunks: list[bytes], after: 
     try:
         for chunk in chunks:
             wire.received(chunk)
+            assert len(wire._buffer) < MAX_FRAME + 14  # never more than one frame is kept
     except ProtocolError:
         pass
 
