@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from firmware.vision import boxes, memory
 from firmware.vision.engine import Engine
 
+cv2.setNumThreads(1)  # the stack of a parked pool thread would keep rows of the last picture
+
 MOST_FACES = 64
 """Faces that one frame can give; the weakest beyond that are dropped."""
 

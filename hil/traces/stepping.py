@@ -12,6 +12,7 @@ import ctypes
 import os
 import platform
 import signal
+from pathlib import Path
 from types import TracebackType
 
 from firmware.errors import PrivacyError
@@ -23,6 +24,11 @@ _SYSCALL, _DETACH, _SEIZE, _INTERRUPT, _SYSCALL_INFO = 24, 17, 0x4206, 0x4207, 0
 _TRACE_GOOD, _ENTRY = 1, 1
 _POLL = {"x86_64": 7, "aarch64": 73}  # poll; ppoll, which the C library uses in its place
 _EXIT_GROUP = {"x86_64": 231, "aarch64": 94}
+
+
+def waits(pid: int) -> bool:
+    """Whether a process waits for a message now."""
+    return Path(f"/proc/{pid}/syscall").read_text().startswith(f"{_POLL[platform.machine()]} ")
 
 
 class Held:

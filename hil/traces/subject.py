@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ from firmware import launcher, messages, settings
 from firmware.errors import PrivacyError
 from firmware.recipient import PrivateKey
 from firmware.settings import Settings
-from hil.traces.stepping import Held
+from hil.traces.stepping import Held, waits
 
 DEVICE = "proof"
 _PATIENCE_S = 60.0
@@ -61,12 +62,12 @@ class Subject:
             self._bury()
             raise PrivacyError("vision does not start", remedy="run `flow-sensor doctor`")
         self.guarantees = {each.name: each.holds for each in ready.guarantees}
-        while self.health.frames < 1:
-            self._hear()
+        self._clip = Path(current.source.uri)
+        while not self._rests():  # after the first frame, with the clip let go …
+            time.sleep(0.01)
         self._held = Held(self.process.pid)
         messages.send(self._channel, messages.Resume())
-        self._clip = Path(current.source.uri)
-        while not self.reading:  # it let the clip go when it rested: the second frame opens it
+        while not self._reads():  # … and opens it for the second
             self._held.turn()
         self.frames = 2
 
@@ -86,12 +87,6 @@ class Subject:
     def pid(self) -> int:
         return self.process.pid
 
-    @property
-    def reading(self) -> bool:
-        """Whether it has the clip open; a wipe lets it go until the next frame."""
-        files = Path(f"/proc/{self.pid}/fd").iterdir()
-        return any(file.readlink() == self._clip for file in files)
-
     def run_to(self, frames: int) -> bool:
         """Let it do turns until it has done so many. False when it ended before that."""
         while self.frames < frames:
@@ -108,6 +103,13 @@ class Subject:
         done = self._held.to_exit()
         self._drain()
         return done
+
+    def _reads(self) -> bool:
+        files = Path(f"/proc/{self.pid}/fd").iterdir()
+        return any(file.readlink() == self._clip for file in files)
+
+    def _rests(self) -> bool:
+        return not self._reads() and waits(self.pid)
 
     def _drain(self) -> None:
         self._channel.setblocking(False)

@@ -23,7 +23,7 @@ _FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-z,now"
 
 def library(name: str) -> Path | None:
     """The compiled library `name`, or None when it was not built from today's source."""
-    path = _path(name)
+    path = _path(SOURCES / f"{name}.c")
     return path if path.is_file() else None
 
 
@@ -33,6 +33,18 @@ def build() -> list[Path]:
     Raises:
         PrivacyError: there is no C compiler, or it fails.
     """
+    return [compiled(SOURCES / f"{name}.c") for name in NAMES]
+
+
+def compiled(source: Path) -> Path:
+    """The library of one C file, compiled into the cache unless it is there.
+
+    Raises:
+        PrivacyError: there is no C compiler, or it fails.
+    """
+    path = _path(source)
+    if path.is_file():
+        return path
     compiler = next((c for c in ("cc", "gcc", "clang") if shutil.which(c)), None)
     if compiler is None:
         raise PrivacyError(
@@ -40,7 +52,21 @@ def build() -> list[Path]:
             remedy="install one (apt install gcc libc6-dev) and run `make native`; until then "
             "glibc's fill-on-free is used and the stack is not scrubbed",
         )
-    return [library(name) or _compile(compiler, name) for name in NAMES]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A file of this process, then renamed: two set-ups at once do not collide.
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    command = [compiler, *_FLAGS, str(source), "-o", str(unfinished)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        unfinished.replace(path)
+    except (OSError, subprocess.SubprocessError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise PrivacyError(
+            f"{compiler} cannot build {source.name} ({type(error).__name__})",
+            remedy="run `make native` again after installing the C library's headers "
+            "(apt install gcc libc6-dev)",
+        ) from error
+    return path
 
 
 def folder() -> Path:
@@ -49,25 +75,6 @@ def folder() -> Path:
     return Path(cache).absolute() / "native"
 
 
-def _path(name: str) -> Path:
-    version = zlib.crc32((SOURCES / f"{name}.c").read_bytes())  # hashlib would load OpenSSL
-    return folder() / f"{name}-{platform.machine()}-{version:08x}.so"
-
-
-def _compile(compiler: str, name: str) -> Path:
-    """Compile into a file of this process and rename it: two set-ups at once do not collide."""
-    path = _path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    command = [compiler, *_FLAGS, str(SOURCES / f"{name}.c"), "-o", str(unfinished)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
-        unfinished.replace(path)
-    except (OSError, subprocess.SubprocessError) as error:
-        unfinished.unlink(missing_ok=True)
-        raise PrivacyError(
-            f"{compiler} cannot build {name}.c ({type(error).__name__})",
-            remedy="run `make native` again after installing the C library's headers "
-            "(apt install gcc libc6-dev)",
-        ) from error
-    return path
+def _path(source: Path) -> Path:
+    version = zlib.crc32(source.read_bytes())  # hashlib would load OpenSSL
+    return folder() / f"{source.stem}-{platform.machine()}-{version:08x}.so"

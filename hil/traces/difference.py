@@ -1,0 +1,109 @@
+"""The byte difference: the same commands, other pixels, and every writable byte compared.
+
+A search finds what somebody thought of. This finds what nobody did: two runs of vision that
+differ in nothing but the visitor's pixels must leave the same memory behind after the wipe. Words
+that differ between two runs on the very same clip (keys, times, process numbers) are noise; they
+are told apart by repeating that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firmware import launcher
+from firmware.vision import native
+from hil.traces import needles, rights
+from hil.traces.subject import Subject
+
+Snapshot = dict[int, tuple[str, NDArray[np.uint64]]]
+"""Start of a mapping → its name and its 8-byte words."""
+
+
+class Difference(NamedTuple):
+    """Bytes that follow the pixels.
+
+    Attributes:
+        places: mapping name, address and number of bytes of the longest stretches.
+    """
+
+    total: int
+    places: tuple[tuple[str, int, int], ...]
+
+
+def snapshot(pid: int) -> Snapshot:
+    """Every writable mapping of a process that is held."""
+    found: Snapshot = {}
+    for mapping in needles.mappings(pid):
+        words = np.zeros((mapping.end - mapping.start) // 8, np.uint64)
+        for address, stretch in needles.contents(pid, mapping):
+            at = (address - mapping.start) // 8
+            part = stretch[: stretch.size // 8 * 8].view(np.uint64)
+            words[at : at + part.size] = part
+        found[mapping.start] = (mapping.name, words)
+    return found
+
+
+def repeatable() -> dict[str, str]:
+    """Vision's environment with the same time and random numbers in every run."""
+    variables = launcher.environment("vision")
+    same_world = native.compiled(Path(__file__).with_name("same_world.c"))
+    preloaded = [variables.get("LD_PRELOAD", ""), str(same_world)]
+    return variables | {
+        "LD_PRELOAD": ":".join(filter(None, preloaded)),
+        "OPENSSL_ia32cap": "~0x4000000000000010",  # neither RDTSC nor RDRAND
+    }
+
+
+def left_by(start: Callable[[], Subject], frames: int) -> Snapshot:
+    """Memory of a fresh vision process after so many frames, at addresses that do not vary."""
+    rights.fix_addresses(True)
+    try:
+        with start() as subject:
+            subject.run_to(frames)
+            return snapshot(subject.pid)
+    finally:
+        rights.fix_addresses(False)
+
+
+class Comparison:
+    """What is the same in memory whenever the same clip is shown.
+
+    Args:
+        first, others: snapshots of runs on one clip; the more, the less noise is taken for a trace.
+    """
+
+    def __init__(self, first: Snapshot, *others: Snapshot) -> None:
+        self._first = first
+        self._noisy = {start: np.zeros(words.size, bool) for start, (_, words) in first.items()}
+        for other in others:
+            for start, (_, words) in first.items():
+                self._noisy[start] |= words != _fitted(other, start, words.size)
+
+    def difference(self, other: Snapshot) -> Difference:
+        """What has another value in `other`, of the words that do not vary by themselves."""
+        total = 0
+        places: list[tuple[str, int, int]] = []
+        for start in self._first.keys() | other.keys():
+            name, words = self._first.get(start) or other[start]
+            before = words if start in self._first else np.zeros_like(words)
+            differs = before ^ _fitted(other, start, words.size)
+            if start in self._first:
+                differs[self._noisy[start]] = 0
+            at = np.flatnonzero(differs)
+            if at.size:
+                count = int(np.count_nonzero(differs.view(np.uint8)))
+                total += count
+                places.append((name, start + 8 * int(at[0]), count))
+        places.sort(key=lambda place: -place[2])
+        return Difference(total, tuple(places[:10]))
+
+
+def _fitted(snapshot: Snapshot, start: int, size: int) -> NDArray[np.uint64]:
+    """The mapping that begins there, cut or filled with zeros to a size in words."""
+    words = snapshot.get(start, ("", np.zeros(0, np.uint64)))[1][:size]
+    return np.concatenate([words, np.zeros(size - words.size, np.uint64)])
