@@ -1,0 +1,143 @@
+"""What a power cut takes, what 72 hours without a hub do, and how 200 devices come back."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+from firmware.uplink.backoff import Backoff
+from hil.demo.pilot import loopback
+from hil.faults.rig import HUB, ID_SCOPE, Rig
+from hil.local_hub import running
+from hil.report import REPORTS
+
+WITHIN_S = 600.0
+
+
+def power_cut(folder: Path, python: str) -> dict[str, Any]:
+    """Kill everything three times while records wait, and look at the numbers afterwards."""
+    address = loopback()
+    with running(folder / "hub", address, "--hub", HUB, "--id-scope", ID_SCOPE) as hub:
+        rig = Rig(folder, hub, address, python=python, rate=50)
+        rig.allow(1500)
+        waiting = 0
+        try:
+            for _ in range(3):
+                _until(lambda: rig.look() > 0 and max(rig.stored) >= rig.sealed()[-1] - 20)
+                hub.restart(3.0)  # the hub is away, records wait in RAM
+                time.sleep(2.0)
+                waiting += len(rig.sealed()) - rig.look()
+                rig.kill()
+                rig.start()
+            _until(lambda: len(rig.sealed()) == 1500)
+            rig.stop()
+        finally:
+            if rig.process.poll() is None:
+                rig.kill()
+        rig.look()
+        sealed, opened = rig.sealed(), rig.opened()
+        gaps = sum(b - a > 1 for a, b in itertools.pairwise(sealed))
+        return {
+            "cuts": 3,
+            "sealed": len(sealed),
+            "lost": len(set(sealed) - set(opened)),
+            "in_ram_at_the_cuts": waiting,
+            "numbers_reused": len(sealed) - len(set(sealed)),
+            "gaps_in_numbers": gaps,
+            "duplicated_after_reader": sum(opened.values()) - len(opened),
+        }
+
+
+def long_outage(folder: Path, python: str, *, capacity: int = 20_000) -> dict[str, Any]:
+    """72 hours without a hub at a visitor every 10.3 s: 25,000 records into 20,000 places.
+
+    Time is compressed: what counts is the number of records, not the hours between them.
+    """
+    total = capacity + capacity // 4
+    address = loopback()
+    words = ("--hub", HUB, "--id-scope", ID_SCOPE)
+    with running(folder / "hub", address, *words) as hub:
+        rig = Rig(folder, hub, address, python=python, rate=1500, capacity=capacity)
+        rig.allow(100)
+        _until(lambda: rig.look() == 100)
+    try:
+        mb_before = rig.supervisor().rss_mb
+        rig.allow(total + 100)
+        _until(lambda: len(rig.sealed()) == total + 100)
+        mb_full = rig.supervisor().rss_mb
+        with running(folder / "hub", address, *words) as rig.hub:
+            began = time.monotonic()
+            _until(lambda: rig.look() >= 100 + capacity)
+            seconds = time.monotonic() - began
+            rig.stop()
+    finally:
+        if rig.process.poll() is None:
+            rig.kill()
+    rig.look()
+    order, sealed = list(rig.stored), rig.sealed()
+    return {
+        "hours": 72,
+        "sealed": len(sealed),
+        "capacity": capacity,
+        "delivered": len(order),
+        "dropped": len(set(sealed) - set(order)),
+        "in_order": order == sorted(order),
+        "supervisor_mb_before": mb_before,
+        "supervisor_mb_full": mb_full,
+        "drained_in_s": round(seconds, 1),
+    }
+
+
+def return_of_many(devices: int = 200, away_s: float = 600.0) -> dict[str, Any]:
+    """When do devices come back that lost one hub at one moment? Real pauses, counted time.
+
+    Also writes build/reports/faults-return.svg: devices per second after the hub is back.
+    """
+    arrivals = []
+    for _ in range(devices):
+        backoff = Backoff(5.0, 300.0)
+        now = 0.0
+        while now < away_s:
+            now += backoff.next_s()
+        arrivals.append(now - away_s)
+    arrivals.sort()
+    seconds = [0] * (int(arrivals[-1]) + 1)
+    for one in arrivals:
+        seconds[int(one)] += 1
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    (REPORTS / "faults-return.svg").write_text(_bars(seconds), encoding="utf-8")
+    return {
+        "devices": devices,
+        "away_s": away_s,
+        "most_in_one_second": max(seconds),
+        "half_back_after_s": round(arrivals[devices // 2]),
+        "all_back_after_s": round(arrivals[-1]),
+    }
+
+
+def _bars(seconds: list[int]) -> str:
+    """Bars of ten seconds each, as SVG."""
+    tens = [sum(seconds[at : at + 10]) for at in range(0, len(seconds), 10)]
+    high = max(tens)
+    bars = "".join(
+        f'<rect x="{40 + 10 * n}" y="{180 - 150 * count / high:.1f}" width="9" '
+        f'height="{150 * count / high:.1f}" fill="#2a6f97"/>'
+        for n, count in enumerate(tens)
+    )
+    wide = 60 + 10 * len(tens)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} 210" font-size="11" '
+        f'font-family="sans-serif">{bars}<text x="8" y="34">{high}</text>'
+        f'<text x="40" y="198">0</text><text x="{wide - 60}" y="198">{len(seconds)} s</text>'
+        f'<text x="40" y="16">devices back in each ten seconds after the hub is</text></svg>\n'
+    )
+
+
+def _until(holds: Any) -> None:
+    until = time.monotonic() + WITHIN_S
+    while not holds():
+        if time.monotonic() > until:
+            raise AssertionError("it did not become so")
+        time.sleep(0.05)
