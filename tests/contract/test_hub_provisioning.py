@@ -12,6 +12,7 @@ from azure.iot.device.exceptions import ClientError, CredentialError
 
 from firmware.uplink.identity import Certificate
 from hil.local_hub.credentials import derived_key
+from provisioning.authority import Authority
 from tests.contract.hub_bench import SCOPE, Bench, bench, registered
 from tests.integration.bench import loopback
 from tests.unit.hub_identities import KEY, OTHER_KEY
@@ -20,8 +21,9 @@ pytestmark = pytest.mark.usefixtures("sdk")
 
 
 def test_a_device_of_a_certified_group_joins(cloud: Bench) -> None:
-    cloud.hub.enrol("batch", group=True, certificates=[cloud.batch.certificate])
-    shown = cloud.certified("join1")
+    batch = Authority.root("A root that the hub never sees").batch("Batch")
+    cloud.hub.enrol("unrooted", group=True, certificates=[batch.certificate])
+    shown = cloud.certified("join1", issuer=batch)
     result = cloud.register("join1", shown, {"site": "s1", "profile": "door"})
     assert result.status == "assigned"
     assert result.registration_state.assigned_hub == cloud.host
