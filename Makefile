@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FLOW := .venv-flow
 DATA ?= ../shared/eval
 SOURCE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native models demo test check bench accuracy scenes proof lock clean
+.PHONY: help setup native models demo test check bench accuracy scenes proof flow flow-test flow-bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -51,6 +52,26 @@ scenes: models  ## counting and tracking on the standard scenes → build/report
 
 proof: models  ## search the sensor for traces of 50 visitors → build/reports/proof.json
 	$(BIN)/python -m hil.traces
+
+$(FLOW)/.installed: requirements/flow-test.txt
+	@echo "setup: Python environment of the web application in $(FLOW)"
+	$(PYTHON) -m venv $(FLOW)
+	$(FLOW)/bin/python -m pip install --quiet --require-hashes -r requirements/flow-test.txt
+	@touch $@
+
+flow: $(FLOW)/.installed  ## the web application on this machine, with a year of demo data
+	$(FLOW)/bin/python -m flow.embedded
+
+flow-test: $(FLOW)/.installed  ## its tests on SQLite and PostgreSQL, and in a browser (Debian's postgresql, chromium)
+	$(FLOW)/bin/python -m tests.flow.requirements
+	$(FLOW)/bin/ruff check flow tests/flow
+	$(FLOW)/bin/mypy --config-file tests/flow/mypy.ini
+	$(FLOW)/bin/python -m pytest -c tests/flow/pytest.ini tests/flow
+	$(FLOW)/bin/python -m tests.flow.postgres $(FLOW)/bin/python -m pytest -c tests/flow/pytest.ini \
+	  tests/flow -m "not browser"
+
+flow-bench: $(FLOW)/.installed  ## ingest, replay, crashes and pages on PostgreSQL → build/reports/flow.json
+	$(FLOW)/bin/python -m tests.flow.bench
 
 lock:  ## write requirements/*.txt again from setup.cfg
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv

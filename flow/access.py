@@ -43,7 +43,7 @@ def user_of(request: HttpRequest) -> User:
     return request.user
 
 
-class AccountAdapter(DefaultAccountAdapter):
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Accounts come into being through invitations only."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:

@@ -7,7 +7,7 @@ security policy forbids it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -26,6 +26,7 @@ class Frame:
 
 WIDE = Frame("wide", 1000, 260, 12)
 NARROW = Frame("narrow", 380, 220, 5)
+Run = list[tuple[int, float]]
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 12, 26
 
 
@@ -47,73 +48,99 @@ def line_chart(
         links: where a click on each point goes (by script; the table below the chart holds the
             same links for the keyboard).
     """
-    values = [v for p in points for v in (p.value, p.before) if v is not None]
-    top = nice_top(max(values, default=0))
-    inner = frame.width - _LEFT - _RIGHT
-    base = frame.height - _BOTTOM
-    step = inner / max(1, len(points))
-
-    def x(at: int) -> float:
-        return _LEFT + step * (at + 0.5)
-
-    def y(value: float) -> float:
-        return base - (base - _TOP) * value / top
-
-    out = [
+    scale = _Scale(points, frame)
+    parts = [
         f'<svg class="chart {frame.name}" viewBox="0 0 {frame.width} {frame.height}" '
         f'role="img" aria-label="{escape(title)}">',
-        '<defs><pattern id="hatch-' + frame.name + '" width="6" height="6" '
+        f'<defs><pattern id="hatch-{frame.name}" width="6" height="6" '
         'patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         '<rect class="hatch" width="2" height="6"/></pattern></defs>',
+        *scale.grid(unit),
+        *scale.gaps(),
+        *scale.labels(),
+        *(f'<path class="before" d="{scale.path(run)}"/>' for run in _runs(points, "before")),
+        *(scale.area(run) for run in _runs(points, "value")),
+        *(
+            scale.target(at, point, link, unit)
+            for at, (point, link) in enumerate(zip(points, links, strict=True))
+        ),
+        "</svg>",
     ]
-    for part in range(5):
-        value = top * part / 4
-        out.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{frame.width - _RIGHT}" '
-            f'y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
-            f'<text class="axis" x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">'
-            f"{_short(value)}{unit}</text>"
-        )
-    for at, point in enumerate(points):
-        if point.dark > 0:
-            out.append(
-                f'<rect class="dark" x="{x(at) - step / 2:.1f}" y="{_TOP}" '
-                f'width="{step:.1f}" height="{base - _TOP}" '
-                f'fill="url(#hatch-{frame.name})"/>'
+    return "".join(parts)
+
+
+class _Scale:
+    """Where things are in a line chart, and the drawing of each kind of them."""
+
+    def __init__(self, points: Sequence[Point], frame: Frame) -> None:
+        self.points, self.frame = points, frame
+        values = [v for p in points for v in (p.value, p.before) if v is not None]
+        self.top = nice_top(max(values, default=0))
+        self.base = frame.height - _BOTTOM
+        self.step = (frame.width - _LEFT - _RIGHT) / max(1, len(points))
+
+    def x(self, at: int) -> float:
+        return _LEFT + self.step * (at + 0.5)
+
+    def y(self, value: float) -> float:
+        return self.base - (self.base - _TOP) * value / self.top
+
+    def path(self, run: Run) -> str:
+        return "M" + " L".join(f"{self.x(at):.1f} {self.y(value):.1f}" for at, value in run)
+
+    def grid(self, unit: str) -> Iterator[str]:
+        for value in (self.top * part / 4 for part in range(5)):
+            y = self.y(value)
+            yield (
+                f'<line class="grid" x1="{_LEFT}" x2="{self.frame.width - _RIGHT}" '
+                f'y1="{y:.1f}" y2="{y:.1f}"/><text class="axis" x="{_LEFT - 8}" '
+                f'y="{y + 4:.1f}" text-anchor="end">{_short(value)}{unit}</text>'
             )
-    every = max(1, -(-len(points) // frame.labels))
-    for at in range(0, len(points), every):
-        out.append(
-            f'<text class="axis" x="{x(at):.1f}" y="{frame.height - 6}" text-anchor="middle">'
-            f"{escape(_tick(points[at], len(points)))}</text>"
-        )
-    for run in _runs([p.before for p in points]):
-        out.append(f'<path class="before" d="{_path(run, x, y)}"/>')
-    for run in _runs([p.value for p in points]):
-        if points[run[-1][0]].open and len(run) > 1:
-            out.append(f'<path class="open" d="{_path(run[-2:], x, y)}"/>')
+
+    def gaps(self) -> Iterator[str]:
+        for at, point in enumerate(self.points):
+            if point.dark > 0:
+                yield (
+                    f'<rect class="dark" x="{self.x(at) - self.step / 2:.1f}" y="{_TOP}" '
+                    f'width="{self.step:.1f}" height="{self.base - _TOP}" '
+                    f'fill="url(#hatch-{self.frame.name})"/>'
+                )
+
+    def labels(self) -> Iterator[str]:
+        every = max(1, -(-len(self.points) // self.frame.labels))
+        for at in range(0, len(self.points), every):
+            yield (
+                f'<text class="axis" x="{self.x(at):.1f}" y="{self.frame.height - 6}" '
+                f'text-anchor="middle">{escape(_tick(self.points[at], len(self.points)))}</text>'
+            )
+
+    def area(self, run: Run) -> str:
+        """A stretch of present values; the way to a value that still grows is dotted."""
+        dotted = ""
+        if self.points[run[-1][0]].open and len(run) > 1:
+            dotted = f'<path class="open" d="{self.path(run[-2:])}"/>'
             run = run[:-1]
-        line = _path(run, x, y)
-        out.append(
-            f'<path class="area" d="{line} L{x(run[-1][0]):.1f} {base} L{x(run[0][0]):.1f} '
-            f'{base}Z"/><path class="line" d="{line}"/>'
-        )
+        line = self.path(run)
+        first, last = self.x(run[0][0]), self.x(run[-1][0])
+        dot = ""
         if len(run) == 1:
-            out.append(
-                f'<circle class="dot" cx="{x(run[0][0]):.1f}" cy="{y(run[0][1]):.1f}" r="3"/>'
-            )
-    for at, (point, link) in enumerate(zip(points, links, strict=True)):
-        spot = f"{y(point.value):.1f}" if point.value is not None else ""
-        target = (
-            f'<rect class="hit" x="{x(at) - step / 2:.1f}" y="0" width="{step:.1f}" '
-            f'height="{base}" data-x="{x(at):.1f}" data-y="{spot}" '
-            f'data-label="{escape(point.label)}" data-value="{_words(point.value, unit)}" '
-            f'data-before="{_words(point.before, unit) if point.before is not None else ""}" '
+            dot = f'<circle class="dot" cx="{first:.1f}" cy="{self.y(run[0][1]):.1f}" r="3"/>'
+        return (
+            f'{dotted}<path class="area" d="{line} L{last:.1f} {self.base} L{first:.1f} '
+            f'{self.base}Z"/><path class="line" d="{line}"/>{dot}'
+        )
+
+    def target(self, at: int, point: Point, link: str, unit: str) -> str:
+        """What the pointer meets: a column as high as the chart that knows its point."""
+        spot = "" if point.value is None else f"{self.y(point.value):.1f}"
+        before = "" if point.before is None else _words(point.before, unit)
+        return (
+            f'<rect class="hit" x="{self.x(at) - self.step / 2:.1f}" y="0" '
+            f'width="{self.step:.1f}" height="{self.base}" data-x="{self.x(at):.1f}" '
+            f'data-y="{spot}" data-label="{escape(point.label)}" '
+            f'data-value="{_words(point.value, unit)}" data-before="{before}" '
             f'data-dark="{round(point.dark * 100)}" data-href="{escape(link)}"/>'
         )
-        out.append(target)
-    out.append("</svg>")
-    return "".join(out)
 
 
 def bar(share: float, low: float | None = None, high: float | None = None) -> str:
@@ -146,25 +173,18 @@ def columns(rows: Sequence[tuple[str, float, bool, str]]) -> str:
     return "".join(out)
 
 
-def _runs(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:
+def _runs(points: Sequence[Point], name: str) -> list[Run]:
     """Stretches without a gap: a line never runs through what is not known."""
-    runs: list[list[tuple[int, float]]] = []
-    open_ = False
-    for at, value in enumerate(values):
-        if value is None:
-            open_ = False
-            continue
-        if not open_:
-            runs.append([])
-            open_ = True
-        runs[-1].append((at, value))
+    runs: list[Run] = []
+    known = False
+    for at, point in enumerate(points):
+        value = getattr(point, name)
+        if value is not None:
+            if not known:
+                runs.append([])
+            runs[-1].append((at, value))
+        known = value is not None
     return runs
-
-
-def _path(
-    run: Sequence[tuple[int, float]], x: Callable[[int], float], y: Callable[[float], float]
-) -> str:
-    return "M" + " L".join(f"{x(at):.1f} {y(value):.1f}" for at, value in run)
 
 
 def _short(value: float) -> str:

@@ -17,6 +17,7 @@ from django.db import transaction
 from firmware.record import AgeCategory
 from flow.figures import cube, model_error
 from flow.figures.cube import AGES, EXPRESSIONS, GENDERS, Grain
+from flow.figures.question import ATTRIBUTES, VALUES
 from flow.ingest import rows
 from flow.models import Customer, Sensor, Site
 
@@ -66,25 +67,25 @@ def cell_shares(shop: Shop) -> Floats:
     assert len(ages) == len(AGES) and len(genders) == len(GENDERS)
     assert len(_EXPRESSIONS) == len(EXPRESSIONS)
     shares = np.einsum("g,a,e->gae", genders, ages, _EXPRESSIONS)
+    for axis, name in enumerate(ATTRIBUTES):
+        shares = _as_estimated(shares, axis, name, VALUES[name])
     child = AGES.index(AgeCategory.CHILD)
     everybody = shares[:, child].sum()
     shares[:, child] = 0
     shares[0, child, 0] = everybody
-    for axis, (name, words) in enumerate(
-        (("gender", GENDERS), ("age", AGES), ("expression", EXPRESSIONS))
-    ):
-        shares = _as_estimated(shares, axis, name, [word.value for word in words])
-    return (shares / shares.sum()).ravel()
+    result: Floats = (shares / shares.sum()).ravel()
+    return result
 
 
-def _as_estimated(shares: Floats, axis: int, name: str, words: list[str]) -> Floats:
+def _as_estimated(shares: Floats, axis: int, name: str, words: tuple[str, ...]) -> Floats:
     """True shares → what a sensor with the default models would estimate."""
     table = model_error.tables()[name]
     known = [words.index(word) for word in table.categories]
     confusion = np.eye(len(words))
     counts = np.array(table.counts, np.float64)
     confusion[np.ix_(known, known)] = counts / counts.sum(1, keepdims=True)
-    return np.moveaxis(np.tensordot(shares, confusion, (axis, 0)), -1, axis)
+    estimated: Floats = np.moveaxis(np.tensordot(shares, confusion, (axis, 0)), -1, axis)
+    return estimated
 
 
 def day_of_visits(

@@ -1,7 +1,7 @@
 """`python -m flow.embedded`: everything on this machine, for a trial.
 
-SQLite, a local hub, a recipient key, one ingest worker and the web server, in FLOW_HOME (`build/flow`).
-The first start makes a year of demo data and prints the first administrator.
+SQLite, a local hub, a recipient key, one ingest worker and the web server, in FLOW_HOME
+(`build/flow`). The first start makes a year of demo data and prints the first administrator.
 """
 
 from __future__ import annotations
@@ -71,9 +71,7 @@ def main() -> int:
                 child.wait(10)
 
 
-def _start(
-    words: Sequence[str], environment: dict[str, str], log: Path
-) -> subprocess.Popen[bytes]:
+def _start(words: Sequence[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as file:
         return subprocess.Popen(
             [sys.executable, *words], cwd=ROOT, env=environment, stdout=file, stderr=file

@@ -73,7 +73,7 @@ def _azure(method: str, device: str, body: dict[str, Any] | None) -> Any:
     address = f"https://{word('FLOW_IOT_HUB')}/twins/{quote(device, safe='')}?api-version={_API}"
     try:
         token = DefaultAzureCredential().get_token(_SCOPE).token
-        request = urllib.request.Request(  # noqa: S310 (always https)
+        request = urllib.request.Request(
             address,
             json.dumps(body).encode() if body else None,
             {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},

@@ -26,7 +26,7 @@ from flow.models import ApiToken, Role, Sensor, Site, User
 REQUESTS_A_MINUTE = 120
 
 
-class TooMany(Exception):
+class TooManyRequestsError(Exception):
     """One token asked too often."""
 
 
@@ -42,7 +42,7 @@ class Token(HttpBearer):
             return None
         request.user = user
         if not within(request, "api", REQUESTS_A_MINUTE, 60):
-            raise TooMany
+            raise TooManyRequestsError
         ApiToken.objects.filter(pk=found.pk).update(last_used=timezone.now())
         return user
 
@@ -130,7 +130,7 @@ class SensorOut(Schema):
     model_set: str
 
 
-@api.exception_handler(TooMany)
+@api.exception_handler(TooManyRequestsError)
 def too_many(request: HttpRequest, error: Exception) -> Any:
     answer = api.create_response(request, {"detail": "too many requests"}, status=429)
     answer["Retry-After"] = "60"
@@ -148,9 +148,7 @@ def sites(request: HttpRequest) -> list[Site]:
     return list(_user(request).visible_sites())
 
 
-@api.get(
-    "/report", response={200: ReportOut, 401: Problem, 404: Problem, 422: Any, 429: Problem}
-)
+@api.get("/report", response={200: ReportOut, 401: Problem, 404: Problem, 422: Any, 429: Problem})
 def a_report(request: HttpRequest, asked: Query[Asked]) -> ReportOut:
     """One table of figures."""
     visible = list(_user(request).visible_sites())
@@ -222,4 +220,3 @@ def _quality(state: quality.Quality) -> QualityOut:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 1)
-

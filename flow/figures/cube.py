@@ -122,10 +122,9 @@ def join(slices: Iterable[Slice]) -> Slice:
     parts = list(slices)
     offsets = np.cumsum([0, *(len(part.site) for part in parts)])
     return Slice(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("site", "day", "hour")
-        ),
+        site=np.concatenate([part.site for part in parts]),
+        day=np.concatenate([part.day for part in parts]),
+        hour=np.concatenate([part.hour for part in parts]),
         row=np.concatenate([part.row + at for part, at in zip(parts, offsets, strict=False)]),
         cell=np.concatenate([part.cell for part in parts]),
         values=(

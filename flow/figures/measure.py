@@ -90,7 +90,7 @@ def groups(question: Question, sums: Array, times: Sequence[Any]) -> Cells:
     """
     selected = [question.chosen(name) for name in ATTRIBUTES]
     values = np.einsum("vbgae,g,a,e->vb", sums, *(s.astype(float) for s in selected))
-    asked = None
+    asked: list[Any] = []
     if question.by_attribute:
         asked = [(time, *(tuple(s.nonzero()[0].tolist()) for s in selected)) for time in times]
         totals = sums[0].sum(axis=(1, 2, 3))
@@ -146,13 +146,13 @@ def time_form(
     )
 
 
-def _cells(visitors: Array, values: Array, asked: Sequence[Any] | None = None) -> Cells:
+def _cells(visitors: Array, values: Array, asked: Sequence[Any] = ()) -> Cells:
     """Cells with means; those of groups (`asked` says which) are protected."""
     shown = visitors > 0
     counts = np.where(shown, values[0], np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         dwell, attention = values[1] / counts, values[2] / counts
-    for at in shown.nonzero()[0] if asked is not None else ():
+    for at in shown.nonzero()[0].tolist() if asked else ():
         for name, means, sums in (("dwell", dwell, values[1]), ("attention", attention, values[2])):
             question = (*asked[at], name, int(counts[at]))
             means[at] = protection.published_mean(float(sums[at]), int(counts[at]), question)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,9 @@ def overview(question: Question) -> Overview:
         # Like with like: leave out the hour that is not over, in both periods.
         whole = measure.within(question, rows, until=until)
         so_far = measure.groups(
-            question, rows.sums(np.where(whole, 0, -1), 1), [(*time, "until", until[0].toordinal(), until[1])]
+            question,
+            rows.sums(np.where(whole, 0, -1), 1),
+            [(*time, "until", until[0].toordinal(), until[1])],
         )
     tiles = _tiles(now, so_far, before, open_hours, open_before)
     points = _points(question, parts, series, before_series, state)
@@ -221,8 +223,7 @@ def _points(
                 None if future else values[at],
                 past[at] if at < len(past) else None,
                 0.0 if hour >= 0 else state.dark_share(part),
-                part.first <= question.now.date() <= part.last
-                and hour in (-1, question.now.hour),
+                part.first <= question.now.date() <= part.last and hour in (-1, question.now.hour),
             )
         )
     return _by_day(question, points) if question.period.step == "hour" else points
@@ -341,6 +342,9 @@ def _strip(question: Question, name: str, cells: Cells) -> Panel:
             chosen=word in question.filters.get(name, ()),
         )
         for at, word in enumerate(VALUES[name])
-        if cells.visitors[at] != 0
     ]
+    while rows and rows[0].visitors <= 0 and not rows[0].chosen:
+        rows.pop(0)
+    while rows and rows[-1].visitors <= 0 and not rows[-1].chosen:
+        rows.pop()
     return Panel(name, TITLES[name], rows)

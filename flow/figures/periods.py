@@ -67,26 +67,22 @@ class Period:
 def chosen(name: str, first: date | None, last: date | None, today: date) -> Period:
     """The period of a preset, or the custom one; a senseless range becomes the nearest one."""
     month = today.replace(day=1)
-    match name:
-        case "yesterday":
-            return Period(today, today).moved(-1)
-        case "7d":
-            return Period(today - timedelta(6), today)
-        case "28d":
-            return Period(today - timedelta(27), today)
-        case "month":
-            return Period(month, today)
-        case "last-month":
-            end = month - timedelta(1)
-            return Period(end.replace(day=1), end)
-        case "12mo":
-            return Period(_months_before(month, 11), today)
-        case "year":
-            return Period(today.replace(month=1, day=1), today)
-        case "custom" if first and last:
-            first, last = sorted((first, last))
-            return Period(max(first, last - timedelta(MAX_DAYS - 1)), last)
-    return Period(today, today)
+    if name == "custom" and first and last:
+        first, last = sorted((first, last))
+        return Period(max(first, last - timedelta(MAX_DAYS - 1)), last)
+    if name == "yesterday":
+        return Period(today, today).moved(-1)
+    if name == "last-month":
+        end = month - timedelta(1)
+        return Period(end.replace(day=1), end)
+    starts = {
+        "7d": today - timedelta(6),
+        "28d": today - timedelta(27),
+        "month": month,
+        "12mo": _months_before(month, 11),
+        "year": today.replace(month=1, day=1),
+    }
+    return Period(starts.get(name, today), today)
 
 
 def compared(period: Period, how: str, first: date | None, last: date | None) -> Period | None:

@@ -82,11 +82,11 @@ class Watch:
         rows = SensorDay.objects.filter(site__in=by_id, day__range=(start, period.last))
         for pk, day, records, first, last, unsure, alive in rows.values_list(*fields):
             if pk in place:
-                at = place[pk], (day - start).days
-                self.records[at], self.unsure[at], self.alive[at] = records, unsure, alive
-                seen[at] = True
+                cell = place[pk], (day - start).days
+                self.records[cell], self.unsure[cell], self.alive[cell] = records, unsure, alive
+                seen[cell] = True
                 if last is not None:
-                    self.first[at], self.last[at] = first, last
+                    self.first[cell], self.last[cell] = first, last
         due = {pk: due_hours(site, period, now) for pk, site in by_id.items()}
         bits = [due[site] for _, site, _ in found]
         self.due_bits = np.array(bits, np.int64).reshape(-1, period.days)
@@ -135,4 +135,5 @@ def due_hours(site: Site, period: Period, now: datetime) -> Array:
 
 def _bits(masks: Array) -> Array:
     """How many of the 24 hours are set in each mask."""
-    return (masks[..., None] >> np.arange(24) & 1).sum(axis=-1)
+    hours: Array = (masks[..., None] >> np.arange(24) & 1).sum(axis=-1)
+    return hours

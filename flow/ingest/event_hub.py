@@ -62,9 +62,7 @@ def _message(event: EventData) -> Message:
     system = event.system_properties
     device = system.get(_DEVICE, b"")
     return Message(
-        event.body_as_str(encoding="latin-1").encode("latin-1")
-        if isinstance(event.body, str)
-        else b"".join(event.body),
+        event.body_as_str("latin-1").encode("latin-1"),  # bytes in, the same bytes out
         device.decode() if isinstance(device, bytes) else str(device),
         int(event.enqueued_time.timestamp()) if event.enqueued_time else 0,
         int(event.sequence_number or 0),

@@ -107,7 +107,7 @@ def _postgres() -> bool:
 
 def _days(arrived: Iterable[Arrived]) -> set[date]:
     """Every day that a record may fall on, in whichever zone its site is."""
-    days = set()
+    days: set[date] = set()
     for item in arrived:
         if isinstance(item.record, Interaction):
             at, _ = believed(item.record.start_utc_s, item.enqueued_utc_s)

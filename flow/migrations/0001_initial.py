@@ -3,9 +3,10 @@
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import flow.models.customers
 from django.conf import settings
 from django.db import migrations, models
+
+import flow.models.customers
 
 
 class Migration(migrations.Migration):

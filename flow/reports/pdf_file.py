@@ -74,8 +74,9 @@ def _table(report: Report) -> Table:
     rows: list[list[Any]] = [
         [Paragraph(f"<b>{escape(word)}</b>", _CELL) for word in heading(report)]
     ]
-    for line in [*report.lines, report.total]:
-        rows.append([_written(cell) for cell in cells(report, line)])
+    rows += [
+        [_written(cell) for cell in cells(report, line)] for line in [*report.lines, report.total]
+    ]
     table = Table(rows, repeatRows=1, hAlign="LEFT")
     table.setStyle(
         TableStyle(

@@ -48,8 +48,8 @@ def svg(value: str) -> SafeString:
 
 
 @register.filter
-def tenth(value: int | None) -> str:
-    return "–" if value is None or value == "" else f"{value / 10:.1f}"
+def tenth(value: object) -> str:
+    return f"{value / 10:.1f}" if isinstance(value, int) else "–"
 
 
 @register.filter

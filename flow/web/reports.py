@@ -23,6 +23,7 @@ from flow.models import Report, Schedule, User
 from flow.reports.columns import cells, heading, notes
 from flow.reports.forms import FORMS
 
+
 def kept(query: dict[str, str]) -> str:
     """The parts of a query that a report consists of, as a query string."""
     names = (*KEEP, "split", "per")

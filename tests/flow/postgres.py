@@ -44,10 +44,25 @@ class Cluster:
         return f"postgresql://flow@127.0.8.5:{self.port}/flow"
 
     def make(self) -> None:
-        self._run("initdb", "-D", str(self.data), "-U", "flow", "-A", "trust", "-E", "UTF8",
-                  "--no-instructions", "--locale=C.UTF-8")
-        lines = {**SETTINGS, "listen_addresses": "127.0.8.5", "port": str(self.port),
-                 "unix_socket_directories": ""}
+        self._run(
+            "initdb",
+            "-D",
+            str(self.data),
+            "-U",
+            "flow",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-instructions",
+            "--locale=C.UTF-8",
+        )
+        lines = {
+            **SETTINGS,
+            "listen_addresses": "127.0.8.5",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+        }
         text = "".join(f"{name} = '{value}'\n" for name, value in lines.items())
         path = self.data / "postgresql.auto.conf"
         path.write_text(text)

@@ -9,7 +9,8 @@ os.environ.setdefault("FLOW_HOME", tempfile.mkdtemp(prefix="flow-test-"))
 os.environ.setdefault("FLOW_SECRET_KEY", "only-for-tests")
 os.environ.setdefault("FLOW_EMBEDDED", "1")
 
-from flow.settings import *  # noqa: E402, F403
+from flow.environment import HOME
+from flow.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

@@ -77,11 +77,7 @@ def world(
 
 def test_every_view_stands_in_this_file() -> None:
     """A new view without a line here is a view whose rights nobody has thought about."""
-    names = {
-        p.name
-        for p in urlpatterns
-        if isinstance(p, URLPattern) and p.name
-    }
+    names = {p.name for p in urlpatterns if isinstance(p, URLPattern) and p.name}
     assert names == set(VIEWS) | PUBLIC | POST_ONLY
     resolvers = {str(p.pattern) for p in urlpatterns if isinstance(p, URLResolver)}
     assert resolvers == {"account/", "api/v1/"}
@@ -130,7 +126,11 @@ def test_a_site_that_was_not_granted_does_not_exist(
     client = browse(world["users"][role])
     put(other_site, date.today(), women=4321)
     assert client.get("/sites/bergen").status_code in (403, 404)
-    for path in ("/?site=bergen", "/reports?site=bergen&period=7d", "/reports/export.csv?site=bergen"):
+    for path in (
+        "/?site=bergen",
+        "/reports?site=bergen&period=7d",
+        "/reports/export.csv?site=bergen",
+    ):
         content = client.get(path).content
         assert b"Bergen" not in content and b"4,321" not in content and b"4321" not in content
 

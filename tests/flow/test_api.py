@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 import schemathesis
 from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -33,7 +35,7 @@ CHECKS = (
 @pytest.fixture
 def api_schema(
     site: Site, person: Callable[..., User], monkeypatch: pytest.MonkeyPatch
-) -> Any:
+) -> Iterator[Any]:
     for back in range(40):
         put(site, date.today() - timedelta(back), women=40, men=30)
     monkeypatch.setattr("flow.api.routes.REQUESTS_A_MINUTE", 100_000)
@@ -41,8 +43,13 @@ def api_schema(
     schema = schemathesis.openapi.from_wsgi(
         "/api/v1/openapi.json", application, headers={"Host": "testserver"}
     )
+    # As Django's own test client does: the test's transaction must outlive each request.
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
     schema.config.update(headers={"Authorization": f"Bearer {token}", "Host": "testserver"})
-    return schema
+    yield schema
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
 
 
 def test_answers_keep_to_the_description(api_schema: Any) -> None:

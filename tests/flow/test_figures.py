@@ -168,7 +168,9 @@ def test_a_day_without_any_word_from_a_sensor_is_dark(site: Site) -> None:
     sensor = Sensor.objects.create(device="d", name="d", site=site, certificates="")
     presence(sensor, WEDNESDAY - timedelta(3), records=1, first=1, last=1)
     presence(sensor, WEDNESDAY - timedelta(1), records=1, first=2, last=2)
-    state = quality.Watch([site], Period(WEDNESDAY - timedelta(3), WEDNESDAY - timedelta(1)), NOW).quality()
+    state = quality.Watch(
+        [site], Period(WEDNESDAY - timedelta(3), WEDNESDAY - timedelta(1)), NOW
+    ).quality()
     assert state.dark_hours == 12
 
 

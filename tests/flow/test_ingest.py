@@ -12,7 +12,7 @@ from firmware.recipient import PrivateKey
 from firmware.record import Interaction
 from flow.figures import cube
 from flow.figures.cube import Grain
-from flow.ingest import store, worker
+from flow.ingest import presence, store, worker
 from flow.ingest.opening import Message, Opener
 from flow.ingest.store import Outcome
 from flow.models import Cube, HealthReport, Quarantined, Sensor, SensorDay, Site
@@ -26,7 +26,8 @@ def _take(opener: Opener, *messages: Message) -> Outcome:
 def _stored() -> list[tuple[int, ...]]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT number, hour, dwell_ds, clock FROM flow_interaction ORDER BY number")
-        return cursor.fetchall()
+        rows: list[tuple[int, ...]] = cursor.fetchall()
+        return rows
 
 
 def _visitors(site: Site, grain: Grain) -> float:
@@ -147,7 +148,10 @@ def test_records_arrive_in_any_order_over_midnight_and_blocks(
         at = int((start + timedelta(minutes=30 * (number - 1020))).timestamp())
         _take(opener, device.message([device.sealed(number, visit(at), recipient)], at))
     days = SensorDay.objects.order_by("day")
-    assert [(day.first, day.last, day.records) for day in days] == [(1023, 1023, 1), (1024, 1030, 3)]
+    assert [(day.first, day.last, day.records) for day in days] == [
+        (1023, 1023, 1),
+        (1024, 1030, 3),
+    ]
     assert _visitors(site, Grain.DAY) == 4
 
 
@@ -179,24 +183,20 @@ def test_a_failure_in_the_middle_stores_nothing(
     device: Device, recipient: PrivateKey, noon: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = int(noon.timestamp())
-    batch = Opener([recipient]).open(
-        [device.message([device.sealed(1, visit(at), recipient)], at)]
-    )
+    batch = Opener([recipient]).open([device.message([device.sealed(1, visit(at), recipient)], at)])
 
     def broken(*_: object) -> None:
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.presence, "keep", broken)
+        patch.setattr(presence, "keep", broken)
         with pytest.raises(RuntimeError):
             store.store(batch)
     assert not _stored() and not Cube.objects.exists()
     assert store.store(batch) == Outcome(new=1)
 
 
-def test_the_worker_keeps_its_place(
-    device: Device, recipient: PrivateKey, noon: datetime
-) -> None:
+def test_the_worker_keeps_its_place(device: Device, recipient: PrivateKey, noon: datetime) -> None:
     at = int(noon.timestamp())
     messages = [
         device.message([device.sealed(number, visit(at), recipient)], at)._replace(position=number)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from django.conf import settings
 
-from flow.figures import measure, protection
+from flow.figures import measure
 from flow.figures.protection import ALPHA, EPSILON, WITHHELD, noise, published, published_mean
 
 K = 5
@@ -35,7 +35,7 @@ def test_the_noise_is_the_two_sided_geometric_distribution() -> None:
         assert seen[value] / many == pytest.approx(expected, abs=2e-5)
 
 
-def test_published_values_follow_the_rules(settings: object) -> None:
+def test_published_values_follow_the_rules() -> None:
     many = 4_000
     for count, total in ((5, 20), (12, 40), (300, 900)):
         seen = Counter(published(count, total, ("key", at)) for at in range(many))
@@ -62,7 +62,7 @@ def test_no_two_reports_tell_whether_somebody_was_in_a_group(total: int, more: i
     """The attacker knows both totals exactly, sees both published counts, and guesses how many of
     the `more` visitors between the reports belong to the group. Whatever is published, no answer
     becomes certain or impossible, and no single one gains more than the stated odds."""
-    joint: dict[tuple[int, int], np.ndarray] = {}  # type: ignore[type-arg]
+    joint: dict[tuple[int, int], np.ndarray] = {}
     for group in range(total + 1):
         first = chances(group, total)
         for inside in range(more + 1):

@@ -51,6 +51,10 @@ class Command(BaseCommand):
         )
         mail.attach(f"report.{schedule.form}", write(answer), kind.split(";")[0])
         mail.send()
-        audit.write(None, "report_sent", f"{schedule.report.name} to {person.email}",
-                    user=schedule.report.owner)
+        audit.write(
+            None,
+            "report_sent",
+            f"{schedule.report.name} to {person.email}",
+            user=schedule.report.owner,
+        )
         return True

@@ -21,9 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--site", required=True, help="the site's short name (slug)")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        site = Site.objects.filter(
-            customer__name=options["customer"], slug=options["site"]
-        ).first()
+        site = Site.objects.filter(customer__name=options["customer"], slug=options["site"]).first()
         if site is None:
             raise CommandError("no such site; `setup` makes a customer, the Sites page its sites")
         for path in sorted(options["folder"].rglob("*.pem")):

@@ -14,21 +14,21 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=20_000_000, help="behind the pages")
     chosen = parser.parse_args()
 
-    from tests.flow.postgres import running  # noqa: PLC0415
+    from tests.flow.postgres import running
 
     with running() as cluster:
         os.environ["FLOW_DATABASE_URL"] = cluster.url
         os.environ["FLOW_EMBEDDED"] = "1"
         os.environ["DJANGO_SETTINGS_MODULE"] = "flow.settings"
 
-        import django  # noqa: PLC0415 (the database must be known first)
-        from django.core.management import call_command  # noqa: PLC0415
+        import django
+        from django.core.management import call_command
 
         django.setup()
         call_command("migrate", verbosity=0)
 
-        from hil import report  # noqa: PLC0415
-        from tests.flow.bench import ingest, pages  # noqa: PLC0415
+        from hil import report
+        from tests.flow.bench import ingest, pages
 
         ingested = ingest.measure(cluster, chosen.records)
         print(json.dumps(ingested), flush=True)

@@ -66,7 +66,14 @@ def _register(certificates: dict[str, str]) -> None:
 
 
 def _worker(folder: Path, key: Path, share: int, *more: str) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "flow", "ingest", "--capture", str(folder / f"share-{share}.jsonl")]
+    words = [
+        sys.executable,
+        "-m",
+        "flow",
+        "ingest",
+        "--capture",
+        str(folder / f"share-{share}.jsonl"),
+    ]
     environment = {**os.environ, "FLOW_RECIPIENT_KEYS": str(key)}
     return subprocess.Popen([*words, *more], env=environment, stdout=subprocess.DEVNULL)
 
@@ -122,7 +129,9 @@ def _state() -> tuple[int, str]:
         ):
             cursor.execute(sql)
             for row in cursor.fetchall():
-                digest.update(repr([bytes(v) if isinstance(v, memoryview) else v for v in row]).encode())
+                digest.update(
+                    repr([bytes(v) if isinstance(v, memoryview) else v for v in row]).encode()
+                )
     return stored, digest.hexdigest()
 
 

@@ -42,8 +42,9 @@ REPORTS = [
 def measure(interactions: int) -> dict[str, Any]:
     """Fill step by step, and ask after each step."""
     customer = Customer.objects.create(name="Large", second_factor="nobody")
-    boss = User.objects.create_user("large@example.com", None, customer=customer,
-                                    role=Role.ADMINISTRATOR)
+    boss = User.objects.create_user(
+        "large@example.com", None, customer=customer, role=Role.ADMINISTRATOR
+    )
     client = Client()
     client.force_login(boss)
     steps = []
@@ -75,8 +76,9 @@ def _sites(customer: Customer, interactions: int) -> list[tuple[Site, Shop]]:
             customer=customer, name=shop.name, slug=shop.slug, hours=[[8, 20]] * 7
         )
         for name in shop.sensors:
-            Sensor.objects.create(device=f"{shop.slug}-{name}", name=name, site=site,
-                                  certificates="")
+            Sensor.objects.create(
+                device=f"{shop.slug}-{name}", name=name, site=site, certificates=""
+            )
         found.append((site, shop))
     return found
 
@@ -102,7 +104,7 @@ def _fill(site: Site, shop: Shop, first: date, last: date, seed: int) -> int:
                         copy.write_row((day, hour, cell, many))
                         count += many
                 half = count // len(sensors)
-                for at, pk in enumerate(sensors):
+                for pk in sensors:
                     presence.append((pk, day, site.pk, half, total + 1, total + half, 0, 0xFFFFF))
                 total += count
         cursor.execute(
@@ -157,5 +159,3 @@ def _explained(sites: list[int], first: date, last: date) -> Iterator[tuple[str,
                 [grain, start, last, *sites],
             )
             yield name, "\n".join(row[0] for row in cursor.fetchall())
-
-
