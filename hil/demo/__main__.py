@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -83,7 +84,7 @@ def _demo(shown: Screen, source: str | None) -> int:
         "duplicates": arrivals.duplicates,
     }
     seconds = time.monotonic() - began
-    path = report.write("demo", {**figures, "seconds": round(seconds, 1)})
+    path = report.write("demo" if scene else "demo_source", {**figures, "seconds": round(seconds, 1)})
     print(
         f"\n{arrivals.messages} hub messages, {arrivals.octets:,} bytes, none of them readable "
         f"without the private key; {len(arrivals.refused)} refused; {seconds:.0f} s → {path}"
@@ -96,9 +97,13 @@ def _demo(shown: Screen, source: str | None) -> int:
     for error in arrivals.refused:
         print(f"demo: refused: {error}", file=sys.stderr)
     print("demo: " + " ".join(f"{name}={value}" for name, value in figures.items()), flush=True)
+    return sensor.process.returncode or verdict(figures, len(arrivals.refused))
+
+
+def verdict(figures: Mapping[str, int], refused: int) -> int:
+    """Exit status: 0 when every visitor's record was delivered and opened, once."""
     complete = figures["visitors"] == figures["delivered"] == figures["opened"]
-    faultless = complete and not arrivals.duplicates and not arrivals.refused
-    return sensor.process.returncode or (0 if faultless else 1)
+    return 0 if complete and not figures["duplicates"] and not refused else 1
 
 
 def _rendered(scene: script.Script, shown: Screen) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import islice
 from pathlib import Path
 
@@ -39,11 +40,7 @@ class Arrivals:
         """One message: count what is in it as the hub could, then open it."""
         self.messages += 1
         self.octets += len(arrived.body)
-        sealed: dict[int, bytes] = {}
-        for signed in envelope.unpack(arrived.body):
-            header, _, ciphertext = envelope.split(envelope.split_signature(signed)[0])
-            if header.kind is envelope.Kind.INTERACTION:
-                sealed[header.number] = ciphertext
+        sealed = _interactions(arrived.body)
         self.delivered.update(sealed)
         reading = self._reader.read(arrived.body, arrived.device)
         self.duplicates += reading.duplicates
@@ -57,3 +54,14 @@ class Arrivals:
         """Take what the hub has stored and `take` has not been given yet."""
         for arrived in islice(events(self._capture), self.messages, None):
             self.take(arrived)
+
+
+def _interactions(body: bytes) -> dict[int, bytes]:
+    """Number and ciphertext of each interaction in a message, as far as anybody can tell."""
+    found: dict[int, bytes] = {}
+    with contextlib.suppress(SealError):  # the reader says what is wrong with it
+        for signed in envelope.unpack(body):
+            header, _, ciphertext = envelope.split(envelope.split_signature(signed)[0])
+            if header.kind is envelope.Kind.INTERACTION:
+                found[header.number] = ciphertext
+    return found

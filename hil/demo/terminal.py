@@ -23,7 +23,7 @@ _PICTURE = (56, 32)
 """Columns and rows of dots; two rows of dots are one line of text."""
 _WIDE = 100
 """Columns of a terminal from which the picture and the hub's view fit beside the rest."""
-_SURE = {"none": "", "low": "●○○", "medium": "●●○", "high": "●●●"}
+_SURE = {"none": "", "low": " ●○○", "medium": " ●●○", "high": " ●●●"}
 
 
 class Screen(Protocol):
@@ -202,7 +202,7 @@ def _row(opened: Opened) -> list[Text] | None:
 
     def estimate(value: str, confidence: str) -> Text:
         known = "bold" if value != "unknown" else "dim"
-        return Text.assemble((value, known), (f" {_SURE[confidence]}", "dim cyan"))
+        return Text.assemble((value, known), (_SURE[confidence], "dim cyan"))
 
     return [
         Text(str(opened.number), style="bold cyan"),
