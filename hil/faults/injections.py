@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,9 +44,10 @@ def deck(link: Link, clock_can_jump: bool, wanted: int, chance: random.Random) -
 
 
 def _kinds(link: Link, clock_can_jump: bool) -> Iterator[Injection]:
-    for action in ("abort", "die_after_store", "garbage"):
-        yield Injection(f"telemetry: {action}", _armed(action, "telemetry", 3), 200, 3)
-    yield Injection("telemetry: delayed acknowledgement", _delayed, 60, 3)
+    for action in ("abort", "die_after_store"):
+        yield Injection(f"telemetry: {action}", _armed(action, "telemetry", 3), 250, 3)
+    yield Injection("telemetry: delayed acknowledgement", _delayed, 100, 3)
+    yield Injection("telemetry: garbage", _armed("garbage", "telemetry", 1), 20)
     yield Injection("connect: refused (unavailable)", _refused(3), 60, 2)
     yield Injection("connect: refused (unauthorised), registered anew", _refused(5), 20)
     yield Injection("telemetry: no acknowledgement", _armed("no_ack", "telemetry", 1), 25)
@@ -175,7 +177,7 @@ def _loss(link: Link) -> Callable[[Rig], None]:
     def strike(rig: Rig) -> None:
         del rig
         link.lose(20)
-        time.sleep(5.0)
-        link.lose(0)
+        # The next faults strike on top of it, and what it delays counts as a stall.
+        threading.Timer(5.0, link.lose, (0,)).start()
 
     return strike
