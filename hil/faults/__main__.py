@@ -126,8 +126,8 @@ def main() -> int:
     parser.add_argument("--sdk", default="", metavar="VERSION", help="another SDK than ours")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the working files there")
     options = parser.parse_args()
+    python = sdk.interpreter(options.sdk)  # may have to fetch it: there is no way out afterwards
     _enter_namespace()
-    python = sdk.interpreter(options.sdk)
     version = sdk.version(python)
     console = Console()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="flow-faults-"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import venv
-from pathlib import Path
 
 from hil.report import ROOT
 
@@ -39,7 +38,3 @@ def version(python: str) -> str:
     words = [python, "-c", script]
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
     return done.stdout.strip()
-
-
-def folder_of(version: str) -> Path:
-    return ROOT / "build" / f"sdk-{version}"
