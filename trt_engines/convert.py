@@ -202,43 +202,23 @@ def _classes(graph: onnx.GraphProto, given: Output, wanted: list[str], name: str
 
 
 def _years(graph: onnx.GraphProto, given: Output) -> None:
-    """Probabilities of years → expected age, corrected, and the standard deviation."""
+    """Probabilities of years → expected age and standard deviation."""
     if not given.labels or any(isinstance(label, str) for label in given.labels):
         raise EngineError("manifest of age: labels are not years", remedy="give years as numbers")
     years = np.array(given.labels, np.float64)
     _tensor(graph, "years/moments", np.stack([years, years**2], axis=1))
     _tensor(graph, "years/parts", np.array([1, 1]), np.int64)
-    nodes = [
-        helper.make_node("MatMul", ["classes", "years/moments"], ["moments"]),
-        helper.make_node("Split", ["moments", "years/parts"], ["mean", "square"], axis=1),
-        helper.make_node("Mul", ["mean", "mean"], ["mean_squared"]),
-        helper.make_node("Sub", ["square", "mean_squared"], ["difference"]),
-        helper.make_node("Relu", ["difference"], ["variance"]),
-        helper.make_node("Sqrt", ["variance"], ["deviation"]),
-        helper.make_node("Concat", ["age", "deviation"], ["years"], axis=1),
-    ]
-    nodes[-1:-1] = _correction(graph, given.correction or ((0.0, 0.0), (1.0, 1.0)))
-    graph.node.extend(nodes)
-
-
-def _correction(
-    graph: onnx.GraphProto, points: tuple[tuple[float, float], ...]
-) -> list[onnx.NodeProto]:
-    """mean → age through `points`: first value + first slope + changes of slope at the knots."""
-    estimated, actual = np.array(points, np.float64).T
-    steps = np.diff(estimated)
-    if (steps <= 0).any() or (np.diff(actual) < 0).any():
-        raise EngineError("manifest of age: correction falls", remedy="give rising points")
-    slopes = np.diff(actual) / steps
-    _tensor(graph, "correction/knots", estimated[:-1])
-    _tensor(graph, "correction/slopes", np.diff(slopes, prepend=0.0)[:, None])
-    _tensor(graph, "correction/start", actual[:1])
-    return [
-        helper.make_node("Sub", ["mean", "correction/knots"], ["beyond"]),
-        helper.make_node("Relu", ["beyond"], ["beyond_knots"]),
-        helper.make_node("MatMul", ["beyond_knots", "correction/slopes"], ["rise"]),
-        helper.make_node("Add", ["rise", "correction/start"], ["age"]),
-    ]
+    graph.node.extend(
+        (
+            helper.make_node("MatMul", ["classes", "years/moments"], ["moments"]),
+            helper.make_node("Split", ["moments", "years/parts"], ["mean", "square"], axis=1),
+            helper.make_node("Mul", ["mean", "mean"], ["mean_squared"]),
+            helper.make_node("Sub", ["square", "mean_squared"], ["difference"]),
+            helper.make_node("Relu", ["difference"], ["variance"]),
+            helper.make_node("Sqrt", ["variance"], ["deviation"]),
+            helper.make_node("Concat", ["mean", "deviation"], ["years"], axis=1),
+        )
+    )
 
 
 def _tensor(

@@ -70,13 +70,10 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     Attributes:
         labels: what each class stands for: words, or years for the age network.
-        correction: pairs (estimated age, age): a monotone piecewise linear curve through which
-            the estimated age goes; straight on beyond its ends with the last slope.
     """
 
     names: tuple[str, ...]
     labels: tuple[str | float, ...] = ()
-    correction: tuple[tuple[float, float], ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
