@@ -8,7 +8,7 @@ SOURCE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native models demo test check bench accuracy scenes proof flow flow-test flow-bench lock clean
+.PHONY: help setup native models demo test check bench accuracy scenes faults proof flow flow-test flow-bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ accuracy: models  ## accuracy on labelled pictures: make accuracy DATA=dir → b
 
 scenes: models  ## counting and tracking on the standard scenes → build/reports/scenes.json
 	$(BIN)/python -m hil.scenes evaluate
+
+faults: setup  ## 20,000 records through 500 faults → build/reports/faults.json
+	$(BIN)/python -m hil.faults
 
 proof: models  ## search the sensor for traces of 50 visitors → build/reports/proof.json
 	$(BIN)/python -m hil.traces

@@ -31,8 +31,8 @@ HUB = "hub.campaign.test"
 DEVICE = "campaign-1"
 ID_SCOPE = "0ne0campaign"
 STOP_WITHIN_S = 60.0
-ACKNOWLEDGE_S = 3.0
-"""The watchdog's time, a tenth of the product's."""
+ACKNOWLEDGE_S = 2.0
+"""The watchdog's time, a fifteenth of the product's."""
 
 
 class Rig:
