@@ -40,12 +40,12 @@ def api_schema(
         put(site, date.today() - timedelta(back), women=40, men=30)
     monkeypatch.setattr("flow.api.routes.REQUESTS_A_MINUTE", 100_000)
     token = ApiToken.issue(days=1, user=person(Role.ADMINISTRATOR), name="x")[1]
-    schema = schemathesis.openapi.from_wsgi(
-        "/api/v1/openapi.json", application, headers={"Host": "testserver"}
-    )
     # As Django's own test client does: the test's transaction must outlive each request.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
+    schema = schemathesis.openapi.from_wsgi(
+        "/api/v1/openapi.json", application, headers={"Host": "testserver"}
+    )
     schema.config.update(headers={"Authorization": f"Bearer {token}", "Host": "testserver"})
     yield schema
     for signal in (request_started, request_finished):

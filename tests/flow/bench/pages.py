@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -104,8 +105,11 @@ def _fill(site: Site, shop: Shop, first: date, last: date, seed: int) -> int:
                         copy.write_row((day, hour, cell, many))
                         count += many
                 half = count // len(sensors)
-                for pk in sensors:
-                    presence.append((pk, day, site.pk, half, total + 1, total + half, 0, 0xFFFFF))
+                first_number, last_number = total + 1, total + half
+                presence += [
+                    (pk, day, site.pk, half, first_number, last_number, 0, 0xFFFFF)
+                    for pk in sensors
+                ]
                 total += count
         cursor.execute(
             f"INSERT INTO {table.NAME} SELECT (%s::bigint[])[1 + n %% 2], n, %s, "  # noqa: S608
@@ -122,14 +126,16 @@ def _fill(site: Site, shop: Shop, first: date, last: date, seed: int) -> int:
 
 def _ask(client: Client, slugs: list[str]) -> dict[str, Any]:
     kinds: dict[str, list[float]] = {}
+    busy: list[float] = []
     for turn in range(12):
         for path in (*OVERVIEWS, *REPORTS):
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             answer = client.get(path.format(site=slugs[turn % len(slugs)]))
             spent = 1000 * (time.perf_counter() - began)
             assert answer.status_code == 200
             if turn > 1:  # the first turns warm up caches and plans
                 kinds.setdefault(path, []).append(spent)
+                busy.append(1000 * (time.process_time() - worked))
     overview = [ms for path in OVERVIEWS for ms in kinds[path]]
     report = [ms for path in REPORTS for ms in kinds[path]]
     return {
@@ -137,6 +143,8 @@ def _ask(client: Client, slugs: list[str]) -> dict[str, Any]:
         "overview_p95_ms": round(float(np.percentile(overview, 95)), 1),
         "report_p50_ms": round(float(np.percentile(report, 50)), 1),
         "report_p95_ms": round(float(np.percentile(report, 95)), 1),
+        "python_cpu_p95_ms": round(float(np.percentile(busy, 95)), 1),
+        "load_average": round(os.getloadavg()[0], 1),
         "by_page_ms": {path: round(float(np.median(ms)), 1) for path, ms in kinds.items()},
     }
 
