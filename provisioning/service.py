@@ -1,9 +1,8 @@
 """The operator's side of Azure: enrolments, device registry, twins and methods over HTTPS.
 
-The service libraries on PyPI are no choice: azure-iot-hub 2.7 brings the retired uamqp and
-msrest, and there is none for the provisioning service. What is needed of both services is eight
-requests of their published REST interfaces (api-versions below), made here with the standard
-library.
+What is needed of both services is six requests of their published REST interfaces (api-versions
+below), made here with the standard library instead of two client libraries
+(docs/decisions/0022-rest-instead-of-service-libraries.md).
 """
 
 from __future__ import annotations
