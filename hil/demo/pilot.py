@@ -13,8 +13,6 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-
 from firmware.device_trust import DeviceTrust
 from firmware.reader import Reader
 from firmware.recipient import PrivateKey, keygen
@@ -24,6 +22,8 @@ from provisioning.authority import Authority, pem
 from provisioning.issued import Issued
 
 DEVICE = "demo-sensor"
+ID_SCOPE = "0ne00000000"
+"""The local hub's own, unless it is told another."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Pilot:
 
 
 def make(folder: Path, hub: Service, host: str, *, source: str) -> Pilot:
-    """Provision a sensor and enter it into the hub's registry.
+    """Provision a sensor; it finds its hub by itself, through the registration service.
 
     Args:
         folder: where its files go; nothing may be in it yet.
@@ -57,7 +57,7 @@ def make(folder: Path, hub: Service, host: str, *, source: str) -> Pilot:
         source: camera or clip, for `[source] uri`.
 
     Raises:
-        SensorError: a file cannot be written, or the hub refuses the device.
+        SensorError: a file cannot be written, or the hub refuses the enrolment.
     """
     root = Authority.root("Pilot root")
     batch = root.batch("Pilot batch")
@@ -65,18 +65,24 @@ def make(folder: Path, hub: Service, host: str, *, source: str) -> Pilot:
     roots = folder / "authority" / "root.pem"
     partition = folder / "identity"
     request = identity.request(partition, DEVICE)
-    certificate = batch.device(request, days=1, device=DEVICE)
+    certificate = batch.device(request, days=90, device=DEVICE)
     (partition / identity.CERTIFICATE_FILE).write_bytes(certificate)
     issued.keep(DEVICE, certificate)
     roots.write_bytes(pem(root.certificate))
-    hub.register(DEVICE, certificates=[x509.load_pem_x509_certificates(certificate)[0]])
+    hub.enrol("pilot", group=True, certificates=[batch.certificate])
     secret, public = keygen(folder / "recipient")
     settings = folder / "sensor.toml"
     values: dict[str, dict[str, str | float]] = {
         "source": {"uri": source},
         "sealing": {"recipient": str(public)},
         "identity": {"directory": str(partition)},
-        "hub": {"host": host, "trust": str(hub.trust.resolve()), "retry_s": 0.5},
+        "hub": {
+            "id_scope": ID_SCOPE,
+            "provisioning_host": host,
+            "trust": str(hub.trust.resolve()),
+            "retry_s": 0.5,
+            "first_contact_s": 0.0,
+        },
     }
     settings.write_text(
         "\n".join(
