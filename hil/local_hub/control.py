@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -184,10 +183,6 @@ class Control:
                 raise ServiceError(
                     400, f"no request {name!r}", remedy="see hil/local_hub/control.py"
                 )
-            try:
-                inspect.signature(ask).bind(**request)
-            except TypeError as error:
-                raise ServiceError(400, f"{name}: {error}", remedy="correct it") from None
             result = ask(**request)
             return {"done": await result if isinstance(result, Awaitable) else result}
         except ServiceError as error:

@@ -163,6 +163,14 @@ def test_only_who_subscribed_is_told(cloud: Bench, device: RawDevice) -> None:
     assert told.topic == f"$iothub/twin/PATCH/properties/desired/?$version={version}"
 
 
+def test_a_device_that_listens_to_no_methods_is_as_good_as_away(
+    cloud: Bench, device: RawDevice
+) -> None:
+    with device, pytest.raises(ServiceError) as error:
+        cloud.hub.call("dev1", "ping", timeout_s=0.2)
+    assert error.value.status == 404
+
+
 @pytest.mark.parametrize("forget", [False, True])
 def test_a_hub_comes_back_with_or_without_its_sessions(cloud: Bench, forget: bool) -> None:
     with cloud.raw() as device:
@@ -247,24 +255,32 @@ def test_an_acknowledged_message_outlives_a_killed_hub(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "is_stored", "ends"),
+    ("action", "is_stored", "afterwards"),
     [
-        ("abort", False, True),
-        ("silence", False, False),
-        ("drop", False, False),
-        ("no_ack", True, False),
-        ("die_after_store", True, True),
-        ("delay", True, False),
+        ("abort", False, "ended"),
+        ("silence", False, "silent"),
+        ("drop", False, "alive"),
+        ("no_ack", True, "alive"),
+        ("die_after_store", True, "ended"),
+        ("delay", True, "alive"),
     ],
 )
 def test_a_fault_in_telemetry(
-    cloud: Bench, device: RawDevice, action: str, is_stored: bool, ends: bool
+    cloud: Bench, device: RawDevice, action: str, is_stored: bool, afterwards: str
 ) -> None:
     body = os.urandom(8)
     cloud.hub.fault(action, count=1, seconds=60)  # type: ignore[arg-type]
     with device:
         device.publish("dev1", body)
-        assert device.is_ended() if ends else device.hears_nothing(0.3)
+        if afterwards == "ended":
+            assert device.is_ended()
+        else:
+            assert device.hears_nothing(0.2)
+            device.send(mqtt.Pingreq())
+            if afterwards == "silent":
+                assert device.hears_nothing(0.2)
+            else:
+                device.receive(mqtt.Pingresp)
     assert (body in bodies(cloud)) is is_stored
     assert cloud.hub.faults() == []
 
@@ -362,13 +378,21 @@ def test_kicked_devices_are_reset(cloud: Bench, device: RawDevice) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_",
-    [{"do": "nothing"}, {}, {"do": "_trust_changed"}, {"do": "twin"}, {"do": "kick", "x": 1}],
+    ("name", "arguments", "why"),
+    [
+        ("nothing", {}, "no request 'nothing'"),
+        ("", {}, "no request ''"),
+        ("_trust_changed", {}, "no request"),
+        ("twin", {}, "missing 1 required positional argument"),
+        ("kick", {"x": 1}, "unexpected keyword argument"),
+        ("certificate", {"kind": "forged"}, "certificate 'forged'"),
+    ],
 )
-def test_a_request_that_cannot_be_is_refused(cloud: Bench, request_: dict[str, object]) -> None:
-    name = str(request_.pop("do", ""))
-    with pytest.raises(ServiceError) as error:
-        cloud.hub._ask(name, **request_)
+def test_a_request_that_cannot_be_is_refused(
+    cloud: Bench, name: str, arguments: dict[str, object], why: str
+) -> None:
+    with pytest.raises(ServiceError, match=why) as error:
+        cloud.hub._ask(name, **arguments)
     assert error.value.status == 400
 
 
