@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from firmware.errors import ProvisioningError
+from firmware.errors import ProvisioningError, UplinkError
 from firmware.uplink import twin
 from firmware.uplink.backoff import Backoff
 from firmware.uplink.registration import CACHE_FILE, Registration
@@ -91,8 +91,11 @@ class Service:
 
     def __init__(self) -> None:
         self.asked = self.first_contacts = 0
+        self.down = False
 
     def ask(self) -> str:
+        if self.down:
+            raise UplinkError("the registration service is down", remedy="")
         self.asked += 1
         return f"hub-{self.asked}"
 
@@ -109,6 +112,16 @@ def test_only_the_first_contact_of_a_new_device_is_staggered(tmp_path: Path) -> 
     assert registration.hub() == registration.hub() == "hub-1"
     assert service.registration(tmp_path).hub() == "hub-1"
     assert (service.asked, service.first_contacts) == (1, 1)
+
+
+def test_a_second_attempt_is_not_staggered_again(tmp_path: Path) -> None:
+    service = Service()
+    registration = service.registration(tmp_path)
+    service.down = True
+    for _ in range(3):
+        with pytest.raises(UplinkError):
+            registration.hub()
+    assert service.first_contacts == 1
 
 
 def test_another_scope_makes_the_cache_worthless(tmp_path: Path) -> None:
