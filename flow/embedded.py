@@ -44,6 +44,10 @@ def main() -> int:
     setup = [sys.executable, "-m", "flow", "setup", "--demo"]
     if subprocess.run(setup, cwd=ROOT, env=environment, check=False).returncode:
         return 1
+    demo = sorted((ROOT / "build" / "demo").glob("run-*/hub/capture.jsonl"))
+    if demo:  # `make demo` ran before: show its visitors too
+        adopt = [sys.executable, "-m", "flow", "adopt", str(demo[-1].parent.parent)]
+        subprocess.run(adopt, cwd=ROOT, env=environment, check=False)
     children: list[subprocess.Popen[bytes]] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

@@ -85,8 +85,9 @@ class Opener:
 
 def trust() -> DeviceTrust:
     """The keys of all sensors in service."""
-    sensors = Sensor.objects.filter(retired=False).values_list("device", "certificates")
-    return DeviceTrust({device: public_keys(pem) for device, pem in sensors})
+    sensors = Sensor.objects.filter(retired=False).exclude(certificates="")
+    named = sensors.values_list("device", "certificates")
+    return DeviceTrust({device: public_keys(pem) for device, pem in named})
 
 
 def public_keys(pem: str) -> list[ec.EllipticCurvePublicKey]:

@@ -37,10 +37,11 @@ def of(site: Site) -> Facts:
     proofs: list[date | None] = []
     sensors = list(site.sensors.filter(retired=False))
     for sensor in sensors:
-        policy = sensor.reported.get("policy", {})
-        if policy.get("mode", "attributes") != "count":
+        said = sensor.reported.get("capabilities", {})
+        if said.get("mode", "attributes") != "count":
             attributes |= {"gender", "age"}
-            if policy.get("expression", True):
+            # Outside of shops the sensor refuses to estimate expressions at all.
+            if said.get("expression", True) and said.get("context", "retail") == "retail":
                 attributes.add("expression")
         rounded = min(rounded, int(sensor.reported.get("time_rounding_s", 60)))
         passed = sensor.health.get("selftest") == "passed" and sensor.health_at

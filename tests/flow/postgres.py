@@ -75,6 +75,12 @@ class Cluster:
         """`immediate` is a crash: nothing is written out."""
         self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "-t", "60", "stop")
 
+    def cpu_s(self) -> float:
+        """CPU seconds of the server and of every connection that has ended."""
+        pid = (self.data / "postmaster.pid").read_text().split()[0]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
     def _run(self, program: str, *words: str) -> None:
         command = [str(self.programs / program), *words]
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root

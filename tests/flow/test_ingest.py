@@ -127,6 +127,15 @@ def test_a_retired_sensor_is_refused_after_renewal(
     assert _take(opener, message) == Outcome(quarantined=1)
 
 
+def test_a_sensor_without_certificates_hinders_nobody(
+    device: Device, recipient: PrivateKey, site: Site, noon: datetime
+) -> None:
+    Sensor.objects.create(device="made-up", name="made-up", site=site, certificates="")
+    at = int(noon.timestamp())
+    message = device.message([device.sealed(1, visit(at), recipient)], at)
+    assert _take(Opener([recipient]), message) == Outcome(new=1)
+
+
 def test_an_impossible_time_is_replaced_by_the_arrival(
     device: Device, recipient: PrivateKey, noon: datetime
 ) -> None:

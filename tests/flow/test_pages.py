@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import tomllib
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+import tomllib
 from django.core import mail
 from django.core.management import call_command
 from django.test import Client
@@ -178,7 +178,7 @@ def test_a_bad_certificate_adds_no_sensor(pem: str, boss: Client, site: Site) ->
 
 @pytest.mark.parametrize("language", words.LANGUAGES)
 def test_the_notice_says_what_runs(language: str, site: Site, client: Client) -> None:
-    said = {"policy": {"mode": "attributes", "expression": False}}
+    said = {"capabilities": {"mode": "attributes", "context": "workplace"}}
     sensor = Sensor.objects.create(
         device="d", name="d", site=site, certificates="", reported=said, model_set="0badcafe",
         health={"firmware": "1.4.2", "selftest": "passed"}, health_at=NOW,
@@ -188,7 +188,7 @@ def test_the_notice_says_what_runs(language: str, site: Site, client: Client) ->
     assert f'lang="{language}"' in page and text["title"] in page
     assert text["age"] in page and text["expression"] not in page
     assert "1.4.2" in page and "0badcafe" in page and "2026-05-20" in page
-    sensor.reported = {"policy": {"mode": "count"}}
+    sensor.reported = {"capabilities": {"mode": "count"}}
     sensor.health = {"selftest": "failed"}
     sensor.save()
     page = client.get(f"/notice/{site.public}/{language}").content.decode()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ def measure(cluster: Cluster, records: int) -> dict[str, Any]:
         certificates = seal_all(folder, WORKERS, records, key)
         print(f"sealed {records:,} records in {time.monotonic() - began:.0f} s", flush=True)
         _register(certificates)
-        seconds = _ingest(folder, path)
+        database = cluster.cpu_s()
+        seconds, cpu = _ingest(folder, path)
+        database = cluster.cpu_s() - database
         stored, totals = _state()
-        again = _ingest(folder, path, "--again")
+        again, _ = _ingest(folder, path, "--again")
         replayed, totals_again = _state()
         _empty()
         crashes = _ingest_with_crashes(cluster, folder, path)
@@ -46,6 +49,9 @@ def measure(cluster: Cluster, records: int) -> dict[str, Any]:
             "records": records,
             "stored": stored,
             "ingest_per_s": round(records / seconds),
+            "worker_cpu_us_per_record": round(1e6 * cpu / records),
+            "database_cpu_us_per_record": round(1e6 * database / records),
+            "load_average": round(os.getloadavg()[0], 1),
             "replay_per_s": round(records / again),
             "replay_equal": (stored, totals) == (replayed, totals_again) and stored == records,
             "crashes": crashes,
@@ -78,14 +84,32 @@ def _worker(folder: Path, key: Path, share: int, *more: str) -> subprocess.Popen
     return subprocess.Popen([*words, *more], env=environment, stdout=subprocess.DEVNULL)
 
 
-def _ingest(folder: Path, key: Path, *more: str) -> float:
-    """Seconds that all workers took, their start included."""
+def _ingest(folder: Path, key: Path, *more: str) -> tuple[float, float]:
+    """Seconds that all workers took, and CPU seconds of them; their start is part of neither.
+
+    Another machine's load lengthens the first and not the second.
+    """
+    idle = _cpu(lambda: _finish([_worker(folder, key, 0, "--parts", "1000", "--part", "999")]))
     began = time.monotonic()
-    workers = [_worker(folder, key, share, *more) for share in range(WORKERS)]
+    busy = _cpu(lambda: _finish([_worker(folder, key, share, *more) for share in range(WORKERS)]))
+    return time.monotonic() - began - idle[0], busy[1] - WORKERS * idle[1]
+
+
+def _finish(workers: list[subprocess.Popen[bytes]]) -> None:
     for worker in workers:
         if worker.wait(3600):
             raise RuntimeError("a worker failed")
-    return time.monotonic() - began
+
+
+def _cpu(work: Callable[[], None]) -> tuple[float, float]:
+    """Wall and children's CPU seconds of some work."""
+    wall, before = time.monotonic(), os.times()
+    work()
+    after = os.times()
+    cpu = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
+    return time.monotonic() - wall, cpu
 
 
 def _ingest_with_crashes(cluster: Cluster, folder: Path, key: Path) -> int:
