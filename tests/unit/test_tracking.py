@@ -109,8 +109,10 @@ def bobbing(at_s: float) -> tuple[float, float]:
 
 
 def turning(at_s: float) -> tuple[float, float]:
-    """There and, without slowing down, back again."""
-    return (0.5 + 1.3 * at_s if at_s < 2 else 0.5 + 1.3 * (4 - at_s)), 1.5
+    """There, turning round within half a second at 5 m/s², and back."""
+    turned_s = min(max(at_s - 1.75, 0.0), 0.5)
+    way_s = min(at_s, 1.75) + turned_s - 2 * turned_s**2 - max(at_s - 2.25, 0.0)
+    return 0.5 + 1.3 * way_s, 1.5
 
 
 CASES = {
@@ -224,6 +226,28 @@ def test_states(tracker: Tracker) -> None:
     assert states == [*before, State.CONFIRMED, State.LOST]
 
 
+def out_and_back(away_s: float) -> Path:
+    """Leaves the picture at 3 m with 1.1 m/s and is back at the same place after so long."""
+
+    def path(at_s: float) -> tuple[float, float] | None:
+        if at_s < 2:
+            return 0.8 + 1.1 * at_s, 1.5
+        return None if at_s < 2 + away_s else (3.0 - 1.1 * (at_s - 2 - away_s), 1.5)
+
+    return path
+
+
+def test_who_turns_round_out_of_sight_is_the_same(tracker: Tracker) -> None:
+    _, tracks = follow(tracker, out_and_back(0.5), seconds=4)
+    assert len(tracks) == 1
+
+
+def test_who_enters_later_where_somebody_left_is_somebody_else(tracker: Tracker) -> None:
+    """It could be the same, but is rather somebody who follows."""
+    _, tracks = follow(tracker, out_and_back(1.3), seconds=5)
+    assert len(tracks) == 2
+
+
 def test_a_small_face_behind_a_large_one_is_somebody_else(tracker: Tracker) -> None:
     """The near one leaves and a far one becomes visible at the same place: no one shrinks so."""
     for frame in range(10):
@@ -252,7 +276,7 @@ def test_nothing_is_left_of_a_forgotten_track(tracker: Tracker) -> None:
     for track in tracker.reset():
         tracker.forget(track)
     held = dict(memory.buffers("tracker"))
-    for name in ("boxes", "landmarks", "place", "speed", "doubt"):
+    for name in ("boxes", "landmarks", "place", "speed", "doubt", "last"):
         assert not held[f"tracker.{name}"].any(), name
 
 
