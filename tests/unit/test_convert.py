@@ -113,6 +113,7 @@ def test_ages_become_their_mean_and_deviation() -> None:
 def test_a_certain_age_has_no_deviation_and_not_a_root_of_less_than_nothing() -> None:
     model = convert.convert(manifest("age", labels=(0.25, 33, 70)), network(3), (1, 3, 8, 8))
     assert answer(model, plain(0, 1, 0))[0].tolist() == [33, 0]
+    assert answer(model, plain(0, 1.001, 0))[0, 1] == 0
 
 
 def test_the_shape_is_fixed_and_unused_outputs_are_stripped() -> None:

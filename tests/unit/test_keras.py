@@ -26,7 +26,7 @@ def layer(kind: str, name: str, sources: tuple[str, ...] = (), **config: Any) ->
 
 
 LAYERS = [
-    layer("InputLayer", "in", batch_input_shape=[None, 9, 9, 1]),
+    layer("InputLayer", "in", batch_input_shape=[None, 10, 10, 1]),
     layer(
         "Conv2D",
         "conv",
@@ -123,7 +123,7 @@ def expected(picture: Floats) -> Floats:
 def test_every_kind_of_layer_computes_what_keras_computes(tmp_path: Path) -> None:
     model = keras.read(write(tmp_path / "net.hdf5"))
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    picture = RANDOM.uniform(-1, 1, (9, 9, 1)).astype(np.float32)
+    picture = RANDOM.uniform(-1, 1, (10, 10, 1)).astype(np.float32)
     (given,) = session.run(None, {"in": picture.transpose(2, 0, 1)[None]})
     np.testing.assert_allclose(given[0], expected(picture), rtol=1e-4)
 
