@@ -88,7 +88,7 @@ def watch(
     in it, by its index, and the interactions that ended."""
     seen: dict[int, list[Track]] = {}
     interactions: list[Interaction] = []
-    with _pipeline(source, settings) as pipeline:
+    with pipeline_over(source, settings) as pipeline:
         frame = pipeline.frame
         while source.read(frame):
             interactions += pipeline.turn()
@@ -103,7 +103,8 @@ def watch(
 
 
 @contextmanager
-def _pipeline(source: FrameSource, settings: Settings) -> Iterator[Pipeline]:
+def pipeline_over(source: FrameSource, settings: Settings) -> Iterator[Pipeline]:
+    """The product's pipeline for a source's frames, for as long as the block runs."""
     folder = models.directory(settings.models.directory)
     size = (source.width_px, source.height_px)
     chosen = models.chosen(folder, settings, size)

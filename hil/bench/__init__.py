@@ -1,0 +1,1 @@
+"""Time and memory of the sensor, measured on this machine."""
