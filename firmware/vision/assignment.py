@@ -37,6 +37,9 @@ class Assignment:
         if cost.shape[0] > cost.shape[1]:
             return [(row, column) for column, row in self.pairs(cost.T, limit)]
         rows, columns = cost.shape
+        nearest = cost.argmin(axis=1).tolist()
+        if len(set(nearest)) == rows:  # nobody competes, as in most frames
+            return [(r, c) for r, c in enumerate(nearest) if cost[r, c] < limit]
         capped = self._cost[:rows, :columns]
         np.minimum(cost, limit, out=capped)
         row_price, column_price = self._row_price[:rows], self._column_price[: columns + 1]

@@ -40,10 +40,9 @@ def distinct(boxes: Boxes, overlap: float, most: int) -> list[int]:
 
     Returns: indices of the boxes that stay, best first.
     """
+    doubles = overlaps(boxes, boxes) > overlap
     kept: list[int] = []
-    alive = np.arange(len(boxes))
-    while alive.size and len(kept) < most:
-        best, rest = alive[0], alive[1:]
-        kept.append(int(best))
-        alive = rest[overlaps(boxes[best : best + 1], boxes[rest])[0] <= overlap]
+    for index in range(len(boxes)):
+        if len(kept) < most and not doubles[index, kept].any():
+            kept.append(index)
     return kept

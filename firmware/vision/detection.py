@@ -14,7 +14,8 @@ cv2.setNumThreads(1)  # the stack of a parked pool thread would keep rows of the
 MOST_FACES = 64
 """Faces that one frame can give; the weakest beyond that are dropped."""
 
-_CANDIDATES = 1024
+_CANDIDATES = 256
+"""Cells of the heat map that are looked at; a face takes one to a dozen."""
 _STRIDE = 4
 
 

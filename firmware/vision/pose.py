@@ -24,21 +24,18 @@ def angles(landmarks: NDArray[np.float32]) -> tuple[int, int]:
 
     Returns: yaw -90 … 90, positive to the picture's right; pitch -90 … 90, positive down.
     """
-    left_eye, right_eye, nose, left_mouth, right_mouth = landmarks
-    across = right_eye - left_eye
-    between = math.hypot(*across)
-    if between < 1e-3:
+    # Points as complex numbers, in turns and lengths of the line between the eyes: then the nose
+    # and the mouth are so far aside (real) and below (imaginary) of the middle between them.
+    left_eye, right_eye, nose, *mouth = (complex(x, y) for x, y in landmarks.tolist())
+    across, eyes = right_eye - left_eye, (left_eye + right_eye) / 2
+    if abs(across) < 1e-3:
         return 90, 0
-    across = across / between
-    eyes = (left_eye + right_eye) / 2
-    aside = float((nose - eyes) @ across)
-    yaw = math.atan2(aside / _NOSE_FRONT, between)
+    nose_at = (nose - eyes) / across
+    mouth_down = ((sum(mouth) / 2 - eyes) / across).imag
+    yaw = math.atan(nose_at.real / _NOSE_FRONT)
     # Measured down the face: nose/mouth = (below·cos + front·sin) / (the same for the mouth).
-    down = np.array((-across[1], across[0]))
-    nose_down = float((nose - eyes) @ down)
-    mouth_down = float(((left_mouth + right_mouth) / 2 - eyes) @ down)
-    sine = nose_down * _MOUTH_BELOW - mouth_down * _NOSE_BELOW
-    cosine = mouth_down * _NOSE_FRONT - nose_down * _MOUTH_FRONT
+    sine = nose_at.imag * _MOUTH_BELOW - mouth_down * _NOSE_BELOW
+    cosine = mouth_down * _NOSE_FRONT - nose_at.imag * _MOUTH_FRONT
     pitch = math.atan2(sine, cosine) if cosine > 0 else math.copysign(math.pi / 2, sine)
     return round(math.degrees(yaw)), round(math.degrees(pitch))
 

@@ -11,35 +11,15 @@ from firmware.settings import Tracking
 from firmware.vision import memory
 from firmware.vision.assignment import Assignment
 from firmware.vision.detection import MOST_FACES, Detections
+from firmware.vision.motion import Motion
 
 MOST_TRACKS = 64
 """Faces followed at once; a new face beyond that waits until a place is free."""
 
-# Motion and measurement, in face heights: a walking visitor's face at 2 m/s moves nine of its
-# heights each second. Across it starts, stops and turns by a few m/s²; upright it goes up and down
-# with the steps, which is much quicker. These values and the limit gave the fewest wrong counts on
-# scripted and random scenes at 25, 12 and 8 frames a second: 6 of 231 visits in random scenes too
-# many or too few and 5 identity switches in 57 scripted ones, instead of 18 and 10 with one
-# acceleration of 40 for both.
-_MEASURED = 0.1
-_MEASURED_WEAK = 0.2
-_ACCELERATIONS_PER_S2 = np.array((10.0, 30.0), np.float32)
-_AXIS = [0, 1, 0, 0]
-"""Which of across and upright goes with centre x, centre y, width and height."""
-_FIRST_SPEED_PER_S = 6.0
-_WIDEST = 1.2
-"""Standard deviation of a lost face's place beyond which knowing less changes nothing."""
-_SIZE_CHANGE = 0.25
-"""Standard deviation of ln(height seen ÷ height expected)."""
+_MEASURED, _MEASURED_WEAK = 0.1, 0.2
+"""Standard deviation of the place of a strong and of a weak detection, in face heights."""
 _LIMIT = 22.0
-"""Negative log-likelihood (times two, in face heights) above which it is somebody else."""
-
-# Who turned round where it could not be seen comes back where it was lost, at the same height and
-# size. It takes a while, but the longer it takes the likelier it is somebody who follows.
-_TURN_S = 0.4
-_TURNED_SPREAD = np.array((1.2, 0.3), np.float32)
-_TURNED_SIZE = 0.12
-_TURNED_PRICE, _TURNED_PRICE_PER_S = 14.0, 8.0
+"""Negative log-likelihood (times two) above which it is somebody else."""
 
 
 class State(Enum):
@@ -109,12 +89,7 @@ class Tracker:
         self._landmarks = memory.allocate(
             "tracker.landmarks", (rows, 5, 2), np.float32, lasting=True
         )
-        # Of centre x, centre y, width and height: place, speed, and where it was seen last. Across
-        # and upright: variance of place, covariance, variance of speed, in heights and seconds.
-        self._place = memory.allocate("tracker.place", (rows, 4), np.float32, lasting=True)
-        self._speed = memory.allocate("tracker.speed", (rows, 4), np.float32, lasting=True)
-        self._doubt = memory.allocate("tracker.doubt", (rows, 2, 3), np.float32, lasting=True)
-        self._last = memory.allocate("tracker.last", (rows, 4), np.float32, lasting=True)
+        self._motion = Motion(rows)
         self._seen = memory.allocate("tracker.seen", (MOST_FACES, 4), np.float32)
         self._assignment = Assignment(max(MOST_TRACKS, MOST_FACES))
 
@@ -128,7 +103,8 @@ class Tracker:
             have ended; the caller forgets each when it has no more use for its row.
         """
         if self.tracks:
-            self._predict((at_ns - self._at_ns) / 1e9)
+            rows = [track.row for track in self.tracks]
+            self._boxes[rows] = self._motion.predict(rows, (at_ns - self._at_ns) / 1e9)
         self._at_ns = at_ns
         seen = self._seen[: len(detections)]
         seen[:, :2] = (detections.boxes_xyxy[:, :2] + detections.boxes_xyxy[:, 2:]) / 2
@@ -161,45 +137,10 @@ class Tracker:
 
     def forget(self, track: Track) -> None:
         """Zero what is held about an ended track and free its row."""
-        for buffer in (
-            self._boxes,
-            self._landmarks,
-            self._place,
-            self._speed,
-            self._doubt,
-            self._last,
-        ):
-            buffer[track.row] = 0
+        self._boxes[track.row] = 0
+        self._landmarks[track.row] = 0
+        self._motion.forget(track.row)
         self._free.append(track.row)
-
-    # ---- motion --------------------------------------------------------------------------------
-
-    def _predict(self, elapsed_s: float) -> None:
-        rows = [track.row for track in self.tracks]
-        # A face that goes behind something shrinks, and would be a point when it comes out again.
-        self._speed[[track.row for track in self.tracks if track.state is State.LOST], 2:] = 0
-        self._place[rows] += self._speed[rows] * elapsed_s
-        self._place[rows, 2:] = np.maximum(self._place[rows, 2:], 1.0)
-        doubt = self._doubt[rows]
-        # Piecewise constant acceleration: Bar-Shalom, Estimation with Applications, 6.3.2.
-        noise = np.square(_ACCELERATIONS_PER_S2 * elapsed_s)
-        doubt[..., 0] += 2 * elapsed_s * doubt[..., 1] + elapsed_s**2 * (doubt[..., 2] + noise / 4)
-        doubt[..., 1] += elapsed_s * (doubt[..., 2] + noise / 2)
-        doubt[..., 2] += noise
-        self._doubt[rows] = doubt
-        self._boxes[rows, :2] = self._place[rows, :2] - self._place[rows, 2:] / 2
-        self._boxes[rows, 2:] = self._place[rows, :2] + self._place[rows, 2:] / 2
-
-    def _correct(self, row: int, seen: NDArray[np.float32], measured: float) -> None:
-        doubt = self._doubt[row]
-        total = doubt[:, 0] + measured**2
-        to_place, to_speed = doubt[:, 0] / total, doubt[:, 1] / total
-        difference = seen - self._place[row]
-        self._place[row] += difference * to_place[_AXIS]
-        self._speed[row] += difference * to_speed[_AXIS]
-        doubt[:, 0] -= to_place * to_place * total
-        doubt[:, 1] -= to_place * to_speed * total
-        doubt[:, 2] -= to_speed * to_speed * total
 
     # ---- association ---------------------------------------------------------------------------
 
@@ -209,7 +150,13 @@ class Tracker:
         """Pair tracks with detections; returns what is left of both."""
         if not tracks or not faces:
             return tracks, faces
-        made = self._assignment.pairs(self._cost(tracks, faces, measured), _LIMIT)
+        cost = self._motion.unlikeliness(
+            [track.row for track in tracks],
+            self._seen[faces],
+            np.array([self._away_s(track) for track in tracks], np.float32),
+            measured,
+        )
+        made = self._assignment.pairs(cost, _LIMIT)
         for t, f in made:
             self._sight(tracks[t], faces[f], detections, measured)
         paired_tracks, paired_faces = {t for t, _ in made}, {f for _, f in made}
@@ -218,37 +165,8 @@ class Tracker:
             [face for f, face in enumerate(faces) if f not in paired_faces],
         )
 
-    def _cost(self, tracks: list[Track], faces: list[int], measured: float) -> NDArray[np.float32]:
-        """Twice the negative log-likelihood of each detection under each track's expectation.
-
-        Lengths are in heights of the expected face, so that near and far faces weigh alike. The
-        logarithm keeps a track that knows little of its place from claiming every face.
-        """
-        rows = [track.row for track in tracks]
-        variance = np.minimum(self._doubt[rows, None, :, 0], _WIDEST**2) + measured**2
-        apart, growth = self._from(self._place[rows], faces)
-        cost = (apart**2 / variance + np.log(variance / measured**2)).sum(axis=2)
-        cost += (growth / _SIZE_CHANGE) ** 2
-        away_s = np.array([self._away_s(track) for track in tracks], np.float32)[:, None]
-        if away_s.max() > _TURN_S:
-            apart, growth = self._from(self._last[rows], faces)
-            turned = ((apart / _TURNED_SPREAD) ** 2).sum(axis=2) + (growth / _TURNED_SIZE) ** 2
-            turned += _TURNED_PRICE + _TURNED_PRICE_PER_S * away_s
-            np.minimum(cost, turned, out=cost, where=away_s > _TURN_S)
-        return np.asarray(cost, np.float32)
-
-    def _from(
-        self, places: NDArray[np.float32], faces: list[int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """How far each detection is from each place (N, M, 2), in heights, and the logarithm of
-        how much taller it is (N, M)."""
-        place, seen = places[:, None], self._seen[faces][None]
-        apart = (seen[:, :, :2] - place[:, :, :2]) / place[:, :, 3:]
-        return apart, np.log(seen[:, :, 3] / place[:, :, 3])
-
     def _sight(self, track: Track, face: int, detections: Detections, measured: float) -> None:
-        self._correct(track.row, self._seen[face], measured)
-        self._last[track.row] = self._seen[face]
+        self._motion.correct(track.row, self._seen[face], measured)
         self._boxes[track.row] = detections.boxes_xyxy[face]
         self._landmarks[track.row] = detections.landmarks[face]
         track.last_seen_ns = self._at_ns
@@ -260,9 +178,7 @@ class Tracker:
         row = self._free.pop()
         self._last_id += 1
         track = Track(self._last_id, row, self._at_ns, self._boxes[row], self._landmarks[row])
-        self._place[row] = self._seen[face]
-        self._speed[row] = 0
-        self._doubt[row] = (_MEASURED**2, 0, _FIRST_SPEED_PER_S**2)  # across and upright
+        self._motion.begin(row, self._seen[face], _MEASURED)
         self._sight(track, face, detections, _MEASURED)
         self.tracks.append(track)
 
