@@ -87,21 +87,25 @@ class Slice:
     cell: np.ndarray[Any, np.dtype[np.int64]]
     values: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
-    def sums(self, bucket: np.ndarray[Any, Any], buckets: int) -> np.ndarray[Any, Any]:
-        """Sums by bucket: (3, buckets, genders, ages, expressions) f8.
+    def by_row(self, cells: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
+        """(3, N) f8: visitors, dwell and attention of each row.
 
         Args:
-            bucket: (N,) bucket of each row; rows with a negative one are left out.
+            cells: (CELLS,) which combinations count; None: all.
         """
-        of_entry = bucket[self.row]
-        key = of_entry * CELLS + self.cell
-        if (bucket < 0).any():
-            keep = of_entry >= 0
-            key, values = key[keep], tuple(value[keep] for value in self.values)
-        else:
-            values = self.values
-        summed = [np.bincount(key, value, buckets * CELLS) for value in values]
-        return np.stack(summed).reshape(3, buckets, *SHAPE)
+        many = len(self.site)
+        if cells is None:
+            return np.stack([np.bincount(self.row, value, many) for value in self.values])
+        keep = cells[self.cell]
+        row = self.row[keep]
+        return np.stack([np.bincount(row, value[keep], many) for value in self.values])
+
+    def by_cell(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """(3, genders, ages, expressions) f8: sums over the rows where `rows` (N,) is true."""
+        keep = slice(None) if rows.all() else rows[self.row]
+        cell = self.cell[keep]
+        summed = [np.bincount(cell, value[keep], CELLS) for value in self.values]
+        return np.stack(summed).reshape(3, *SHAPE)
 
 
 def read(sites: Sequence[int], first: date, last: date, grain: Grain) -> Slice:

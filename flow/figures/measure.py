@@ -31,12 +31,68 @@ class Cells:
     attention_s: Array
 
 
-def load(question: Question, period: Period, *, hours: bool) -> Slice:
-    """The rows for a period, in the coarsest grain that answers.
+class Rows:
+    """The rows that answer a question about a period.
 
-    Args:
-        hours: whether the hour of each row matters.
+    Attributes:
+        site, day, hour: (N,) as in the cube; hour −1 where it is not known.
+        passing: (N,) bool, which rows pass the filters on time.
     """
+
+    def __init__(self, question: Question, period: Period, *, hours: bool) -> None:
+        """Read them in the coarsest grain that answers.
+
+        Args:
+            hours: whether the hour of each row matters.
+        """
+        self._slice = _read(question, period, hours=hours)
+        self.site, self.day, self.hour = self._slice.site, self._slice.day, self._slice.hour
+        self._everybody = self._slice.by_row()
+        self._group = self._everybody
+        if question.by_attribute:
+            chosen = [question.chosen(name) for name in ATTRIBUTES]
+            cells = np.einsum("g,a,e->gae", *(c.astype(int) for c in chosen)).ravel() > 0
+            self._group = self._slice.by_row(cells)
+        self.passing = np.ones(len(self.site), bool)
+        if "hour" in question.filters:
+            self.passing &= question.chosen("hour")[np.maximum(self.hour, 0)]
+        if "weekday" in question.filters:
+            self.passing &= question.chosen("weekday")[(self.day - 1) % 7]
+
+    @property
+    def hourly(self) -> bool:
+        return not (self.hour < 0).any()
+
+    def before(self, day: date, hour: int) -> Array:
+        """(N,) bool: passing, and before a local hour (or up to a day, where hours are unknown)."""
+        last = day.toordinal()
+        if not self.hourly:
+            return self.passing & (self.day <= last)
+        return self.passing & ((self.day < last) | ((self.day == last) & (self.hour < hour)))
+
+    def sums(
+        self, bucket: Array, buckets: int, passing: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Sums by bucket: (3, B) of those who pass the filters, (B,) visitors in all.
+
+        Args:
+            bucket: (N,) bucket of each row.
+        """
+        passing = self.passing if passing is None else passing
+        at = bucket[passing]
+        values = [np.bincount(at, value[passing], buckets) for value in self._group]
+        return np.stack(values), np.bincount(at, self._everybody[0][passing], buckets)
+
+    def whole(self, passing: Array | None = None) -> tuple[Array, Array]:
+        """`sums` with one bucket for all."""
+        return self.sums(np.zeros(len(self.site), np.int64), 1, passing)
+
+    def by_cell(self) -> Array:
+        """(3, genders, ages, expressions) of all that pass the filters on time."""
+        return self._slice.by_cell(self.passing)
+
+
+def _read(question: Question, period: Period, *, hours: bool) -> Slice:
     sites = question.site_ids
     if hours or "hour" in question.filters or period.days <= 1:
         if period.days > 45 and "weekday" not in question.filters:
@@ -64,40 +120,19 @@ def _months(sites: list[int], period: Period) -> Slice:
     return cube.join(parts)
 
 
-def within(question: Question, rows: Slice, *, until: tuple[date, int] | None = None) -> Array:
-    """(N,) whether each row passes the filters on time.
-
-    Args:
-        until: leave out what came in this local hour or later.
-    """
-    passes = np.ones(len(rows.site), bool)
-    if "hour" in question.filters:
-        passes &= question.chosen("hour")[np.maximum(rows.hour, 0)]
-    if "weekday" in question.filters:
-        passes &= question.chosen("weekday")[(rows.day - 1) % 7]
-    if until:
-        last = until[0].toordinal()
-        passes &= (rows.day < last) | ((rows.day == last) & (rows.hour < until[1]))
-    return passes
-
-
-def groups(question: Question, sums: Array, times: Sequence[Any]) -> Cells:
+def groups(question: Question, sums: tuple[Array, Array], times: Sequence[Any]) -> Cells:
     """One figure for each bucket: the visitors that pass the filters on attributes.
 
     Args:
-        sums: (3, B, genders, ages, expressions) from `Slice.sums`.
+        sums: from `Rows.sums`.
         times: (B,) normal form of each bucket's stretch of time and sites.
     """
-    selected = [question.chosen(name) for name in ATTRIBUTES]
-    values = np.einsum("vbgae,g,a,e->vb", sums, *(s.astype(float) for s in selected))
-    asked: list[Any] = []
-    if question.by_attribute:
-        asked = [(time, *(tuple(s.nonzero()[0].tolist()) for s in selected)) for time in times]
-        totals = sums[0].sum(axis=(1, 2, 3))
-        visitors = protection.published_array(values[0], totals, asked)
-    else:
-        visitors = values[0].round().astype(np.int64)
-    return _cells(visitors, values, asked)
+    values, totals = sums
+    if not question.by_attribute:
+        return _cells(values[0].round().astype(np.int64), values)
+    chosen = [tuple(question.chosen(name).nonzero()[0].tolist()) for name in ATTRIBUTES]
+    asked = [(time, *chosen) for time in times]
+    return _cells(protection.published_array(values[0], totals, asked), values, asked)
 
 
 def split(question: Question, sums: Array, name: str, time: Any) -> Cells:
@@ -159,7 +194,7 @@ def _cells(visitors: Array, values: Array, asked: Sequence[Any] = ()) -> Cells:
     return Cells(visitors, dwell, attention)
 
 
-def buckets(period: Period) -> tuple[list[Period], Callable[[Slice], Array]]:
+def buckets(period: Period) -> tuple[list[Period], Callable[[Rows], Array]]:
     """The points of a chart, and the function that puts rows into them."""
     step = period.step
     if step == "hour":

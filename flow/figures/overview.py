@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flow.figures import measure, model_error, quality
-from flow.figures.measure import Array, Cells
+from flow.figures.measure import Array, Cells, Rows
 from flow.figures.periods import Period
 from flow.figures.protection import WITHHELD
 from flow.figures.question import ATTRIBUTES, LABELS, TITLES, VALUES, Question
@@ -98,13 +98,11 @@ class Overview:
 def overview(question: Question) -> Overview:
     """Everything on the page, with three reads of the cube at most."""
     period, other = question.period, question.other
-    rows = measure.load(question, period, hours=period.days <= HOURLY_DAYS)
-    passing = measure.within(question, rows)
+    rows = Rows(question, period, hours=period.days <= HOURLY_DAYS)
     parts, bucket_of = measure.buckets(period)
-    sums = rows.sums(np.where(passing, bucket_of(rows), -1), len(parts))
-    total = sums.sum(axis=1)
+    sums = rows.sums(bucket_of(rows), len(parts))
     time = measure.time_form(question, period)
-    now = measure.groups(question, total[:, None], [time])
+    now = measure.groups(question, rows.whole(), [time])
     series = measure.groups(question, sums, _times(question, parts, period))
 
     before_series = before = None
@@ -117,20 +115,18 @@ def overview(question: Question) -> Overview:
     until = _until(question)
     if until and other and period.days <= HOURLY_DAYS:
         # Like with like: leave out the hour that is not over, in both periods.
-        whole = measure.within(question, rows, until=until)
-        so_far = measure.groups(
-            question,
-            rows.sums(np.where(whole, 0, -1), 1),
-            [(*time, "until", until[0].toordinal(), until[1])],
-        )
+        form = (*time, "until", until[0].toordinal(), until[1])
+        so_far = measure.groups(question, rows.whole(rows.before(*until)), [form])
     tiles = _tiles(now, so_far, before, open_hours, open_before)
     points = _points(question, parts, series, before_series, state)
+    cells = rows.by_cell()
     panels = [
-        *(_site_panel(question, rows, passing),),
-        *(_attribute_panel(question, total, name, time) for name in ATTRIBUTES),
-        *_time_panels(question, period, rows, passing),
+        _site_panel(question, rows),
+        *(_attribute_panel(question, cells, name, time) for name in ATTRIBUTES),
+        *_time_panels(question, period, rows),
     ]
-    hour_now = int(sums[0, question.now.hour].sum()) if period.days == 1 and question.live else None
+    live = period.days == 1 and question.live
+    hour_now = int(sums[1][question.now.hour]) if live else None
     return Overview(
         tiles, points, panels, state, bool(question.by_attribute), state.records, hour_now
     )
@@ -146,22 +142,19 @@ def _before(question: Question, other: Period) -> tuple[Cells, Cells, int]:
     """The compared period: its series, its total so far, and its opening hours so far."""
     until = _until(question)
     hourly = until is not None and question.period.days <= HOURLY_DAYS
-    rows = measure.load(question, other, hours=hourly)
-    passing = measure.within(question, rows)
+    rows = Rows(question, other, hours=hourly)
     parts, bucket_of = measure.buckets(other)
-    sums = rows.sums(np.where(passing, bucket_of(rows), -1), len(parts))
+    sums = rows.sums(bucket_of(rows), len(parts))
     series = measure.groups(question, sums, _times(question, parts, other))
     form: tuple[Any, ...] = measure.time_form(question, other)
     moment = question.now - (question.period.first - other.first)
+    passing = rows.passing
     if until:
         # The present period is not over: compare with as much of the other one.
-        if hourly and not (rows.hour < 0).any():
-            passing = measure.within(question, rows, until=(moment.date(), until[1]))
-            form = (*form, "until", moment.date().toordinal(), until[1])
-        else:
-            passing = passing & (rows.day <= moment.date().toordinal())
-            form = (*form, "until", moment.date().toordinal())
-    total = measure.groups(question, rows.sums(np.where(passing, 0, -1), 1), [form])
+        hour = until[1] if hourly and rows.hourly else 24
+        passing = rows.before(moment.date(), hour)
+        form = (*form, "until", moment.date().toordinal(), hour)
+    total = measure.groups(question, rows.whole(passing), [form])
     open_hours = sum(quality.open_hours(site, other, moment) for site in question.sites)
     return series, total, open_hours
 
@@ -264,10 +257,10 @@ def _metric(cells: Cells, metric: str) -> list[float | None]:
     ]
 
 
-def _site_panel(question: Question, rows: Any, passing: Array) -> Panel:
+def _site_panel(question: Question, rows: Rows) -> Panel:
     at = {pk: index for index, pk in enumerate(question.site_ids)}
     bucket = np.array([at[pk] for pk in rows.site.tolist()], np.int64)
-    sums = rows.sums(np.where(passing, bucket, -1), len(at))
+    sums = rows.sums(bucket, len(at))
     times = [measure.time_form(question, question.period, sites=[pk]) for pk in at]
     cells = measure.groups(question, sums, times)
     top = max(1, int(cells.visitors.max(initial=1)))
@@ -286,8 +279,8 @@ def _site_panel(question: Question, rows: Any, passing: Array) -> Panel:
     return Panel("site", "Sites", sorted(found, key=lambda row: -row.visitors))
 
 
-def _attribute_panel(question: Question, total: Array, name: str, time: Any) -> Panel:
-    cells = measure.split(question, total, name, time)
+def _attribute_panel(question: Question, sums: Array, name: str, time: Any) -> Panel:
+    cells = measure.split(question, sums, name, time)
     words = VALUES[name]
     table = model_error.table(question.site_ids, name)
     shares = model_error.by_word(words, cells.visitors, table, corrected=question.corrected)
@@ -311,21 +304,16 @@ def _attribute_panel(question: Question, total: Array, name: str, time: Any) -> 
     return Panel(name, TITLES[name], rows if enough else [], note)
 
 
-def _time_panels(question: Question, period: Period, rows: Any, passing: Array) -> list[Panel]:
+def _time_panels(question: Question, period: Period, rows: Rows) -> list[Panel]:
     panels = []
-    if (rows.hour < 0).any() and not question.by_attribute:
-        hourly = measure.load(question, period, hours=True)
-        hour_rows, hour_passing = hourly, measure.within(question, hourly)
-    else:
-        hour_rows, hour_passing = rows, passing
-    if not (hour_rows.hour < 0).any() and period.step != "hour":
-        sums = hour_rows.sums(np.where(hour_passing, hour_rows.hour, -1), 24)
+    if period.step != "hour":
+        hourly = rows if rows.hourly else Rows(question, period, hours=True)
         times = [measure.time_form(question, period, hour=hour) for hour in range(24)]
+        sums = hourly.sums(hourly.hour, 24)
         panels.append(_strip(question, "hour", measure.groups(question, sums, times)))
-    whole = period.step == "month" and "weekday" not in question.filters
-    if period.days > 7 and not whole:
-        sums = rows.sums(np.where(passing, (rows.day - 1) % 7, -1), 7)
+    if period.days > 7 and (period.step != "month" or "weekday" in question.filters):
         times = [measure.time_form(question, period, weekday=day) for day in range(7)]
+        sums = rows.sums((rows.day - 1) % 7, 7)
         panels.append(_strip(question, "weekday", measure.groups(question, sums, times)))
     return panels
 

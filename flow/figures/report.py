@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flow.figures import measure, model_error, quality
-from flow.figures.measure import Array, Cells
+from flow.figures.measure import Array, Cells, Rows
 from flow.figures.periods import Period
 from flow.figures.protection import WITHHELD
 from flow.figures.question import ATTRIBUTES, LABELS, VALUES, Question
@@ -134,21 +134,18 @@ def report(question: Question, split: str, per: str) -> Report:
 
 def _figures(question: Question, period: Period, split: str) -> tuple[list[str], Cells, Cells]:
     """Labels and cells of each line, and the cells of all together."""
-    rows = measure.load(question, period, hours=split == "hour")
-    passing = measure.within(question, rows)
+    rows = Rows(question, period, hours=split == "hour")
     time = measure.time_form(question, period)
-    total = rows.sums(np.where(passing, 0, -1), 1)
-    whole = measure.groups(question, total, [time])
+    whole = measure.groups(question, rows.whole(), [time])
     if split in ATTRIBUTES:
-        labels = [LABELS.get(word, word) for word in VALUES[split]]
-        return labels, measure.split(question, total[:, 0], split, time), whole
+        labels = [LABELS[word] for word in VALUES[split]]
+        return labels, measure.split(question, rows.by_cell(), split, time), whole
     labels, bucket, times = _lines(question, period, split, rows)
-    cells = measure.groups(question, rows.sums(np.where(passing, bucket, -1), len(labels)), times)
-    return labels, cells, whole
+    return labels, measure.groups(question, rows.sums(bucket, len(labels)), times), whole
 
 
 def _lines(
-    question: Question, period: Period, split: str, rows: Any
+    question: Question, period: Period, split: str, rows: Rows
 ) -> tuple[list[str], Array, list[Any]]:
     form = measure.time_form
     if split == "site":
