@@ -20,9 +20,12 @@ from firmware.vision import native
 
 Name: TypeAlias = Literal["vision", "uplink"]
 
-FILL_ON_FREE = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
-"""Fallback without the preloaded library: glibc fills what is freed. The per-thread cache must be
-off, because blocks go into it unfilled."""
+NO_CACHES = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
+"""Freed blocks are joined with their neighbours at once, so that where blocks lie after a wipe does
+not tell in which order and in what sizes others were freed before it."""
+FILL_ON_FREE = f"{NO_CACHES}:glibc.malloc.perturb=165"
+"""Fallback without the preloaded library: glibc fills what is freed, all but its last 8 bytes.
+Blocks that go into a cache would not be filled at all."""
 
 _KEPT = ("PATH", "HOME", "LANG", "TZ", "FLOW_SENSOR_CACHE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _VISION = {
@@ -50,10 +53,10 @@ def environment(name: Name) -> dict[str, str]:
     variables["PYTHONSAFEPATH"] = variables["PYTHONDONTWRITEBYTECODE"] = "1"
     if name == "vision":
         variables |= _VISION
-        if preload := native.library(native.ZERO_ON_FREE):
+        preload = native.library(native.ZERO_ON_FREE)
+        variables["GLIBC_TUNABLES"] = NO_CACHES if preload else FILL_ON_FREE
+        if preload:
             variables["LD_PRELOAD"] = str(preload)
-        else:
-            variables["GLIBC_TUNABLES"] = FILL_ON_FREE
     return variables
 
 

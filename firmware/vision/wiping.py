@@ -63,6 +63,7 @@ def residue() -> None:
     floats = [float(number) for number in range(2 * _KEPT_FLOATS)]
     del floats
     if _native:
+        _native.scrub_heap()
         _native.scrub_registers()
         _native.scrub_stack()
 
