@@ -81,4 +81,5 @@ def log(event: str, *, stream: TextIO | None = None, **fields: int | str | bool)
         if type(value) not in (int, bool, str) or len(str(value)) > _MAX_TEXT:
             raise ValueError(f"field {name!r} of {event!r} must be a short scalar")
     line = json.dumps({"at": round(time.time()), "event": event, **fields})
-    print(line, file=stream or sys.stderr, flush=True)
+    # One write for the whole line: several threads may log at the same moment.
+    print(line + "\n", end="", file=stream or sys.stderr, flush=True)

@@ -56,6 +56,11 @@ class Access:
         )
 
     @property
+    def registered_after(self) -> int:
+        """Attempts that the last registration took; 0 when the hub was known before."""
+        return self._registration.took_attempts
+
+    @property
     def identity(self) -> Identity:
         return self.rotation.current
 

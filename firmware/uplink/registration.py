@@ -47,6 +47,8 @@ class Registration:
         self._cache = directory / CACHE_FILE
         self._ask = ask
         self._first_contact = first_contact
+        self.took_attempts = 0
+        """How often the service was asked for the hub that is in use; 0: it was known."""
         self._failures = 0
         self._attempts = 0
 
@@ -59,6 +61,7 @@ class Registration:
             UplinkError: the service cannot be reached.
         """
         known = self._fixed or ("" if anew else self._cached())
+        self.took_attempts = 0
         if known:
             return known
         if not self._id_scope:
@@ -71,8 +74,7 @@ class Registration:
         self._attempts += 1
         assigned = self._ask()
         self._remember(assigned)
-        log("registered", attempt=self._attempts)
-        self._attempts = 0
+        self.took_attempts, self._attempts = self._attempts, 0
         return assigned
 
     def connected(self) -> None:

@@ -151,7 +151,10 @@ class Uplink:
     # ---- from the courier's and the SDK's threads ----------------------------------------------
 
     def connect(self, listener: Listener) -> Hub:
-        return self._access.open(listener)
+        hub = self._access.open(listener)
+        if self._access.registered_after:
+            log("registered", attempt=self._access.registered_after)
+        return hub
 
     def connected(self, properties: dict[str, Any]) -> None:
         if self._access.proven():
