@@ -137,6 +137,7 @@ def main() -> int:
         if not options.sdk:
             figures["power_cut"] = aftermath.power_cut(folder / "cut", python)
             figures["outage"] = aftermath.long_outage(folder / "outage", python)
+            figures["batch_of_200"] = aftermath.batch(folder / "batch")
             figures["return_of_200"] = aftermath.return_of_many()
     finally:
         if not options.keep:
@@ -226,7 +227,7 @@ def _show(console: Console, figures: dict[str, Any]) -> None:
     for name, value in figures.items():
         if not isinstance(value, dict):
             console.print(f"{name}: {value}", highlight=False)
-    for name in ("power_cut", "outage", "return_of_200"):
+    for name in ("power_cut", "outage", "batch_of_200", "return_of_200"):
         if name in figures:
             console.print(f"{name}: {figures[name]}", highlight=False)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,36 @@ def long_outage(folder: Path, python: str, *, capacity: int = 20_000) -> dict[st
         "supervisor_mb_full": mb_full,
         "drained_in_s": round(seconds, 1),
     }
+
+
+def batch(folder: Path, devices: int = 200) -> dict[str, Any]:
+    """`flow-provision` from a list to connected devices: the seconds for all of them."""
+    address, ca, service = loopback(), str(folder / "ca"), str(folder / "hub" / "service.toml")
+    words = ("--id-scope", ID_SCOPE, "--rest-port", "8443")
+    with running(folder / "hub", address, *words) as hub:
+        settings, listed = folder / "sensor.toml", folder / "devices.csv"
+        settings.write_text(
+            f'[hub]\nid_scope = "{ID_SCOPE}"\nprovisioning_host = "{address}"\n'
+            f'trust = "{hub.trust}"\n'
+        )
+        rows = (f"unit-{number:03d},site-{number % 7},door" for number in range(devices))
+        listed.write_text("device,site,profile\n" + "\n".join(rows) + "\n")
+        began = time.monotonic()
+        certificate = f"{ca}/batch.pem"
+        _provision("init-ca", ca, "--batch", "batch")
+        _provision("enroll", "--service", service, "--group", "batch", "--certificate", certificate)
+        _provision(
+            *("register", str(listed), "--ca", ca, "--batch", "batch"),
+            *("--settings", str(settings), "--out", str(folder / "devices")),
+        )
+        seconds = time.monotonic() - began
+        registered = len(hub.registrations())
+    return {"devices": devices, "registered": registered, "seconds": round(seconds, 1)}
+
+
+def _provision(*words: str) -> None:
+    program = [sys.executable, "-m", "provisioning.cli", *words]
+    subprocess.run(program, check=True, timeout=WITHIN_S)
 
 
 def return_of_many(devices: int = 200, away_s: float = 600.0) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from provisioning.cli import main
 from tests import keys
 from tests.integration.bench import ID_SCOPE, Device, loopback, uplink
 
-
 # Here the SDK runs in the test's own process; it uses paho's first callback interface.
 pytestmark = pytest.mark.filterwarnings("ignore:Callback API version 1:DeprecationWarning")
 
@@ -260,15 +259,6 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
             main([command, "--help"])
         assert ended.value.code == 0
         assert len(capsys.readouterr().out) > 300
-
-
-@pytest.mark.slow
-def test_two_hundred_devices_go_from_a_list_to_connected(
-    yard: Yard, capsys: pytest.CaptureFixture[str]
-) -> None:
-    listed = yard.list("device", *(f"fleet-{n:03d}" for n in range(200)))
-    assert yard.register(listed) == 0
-    assert "connected: 200 of 200" in capsys.readouterr().err
 
 
 def test_the_root_signs_no_device_and_stays_out_of_the_chain(yard: Yard) -> None:
