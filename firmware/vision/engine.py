@@ -21,8 +21,8 @@ class Engine(Protocol):
 
     Attributes:
         name: the model's name, as in its manifest (`detector`, `age`, `gender`, `expression`).
-        input: f32, the engine's whole input batch (B, 3, H, W), RGB 0 … 255; written in place before
-            `run`.
+        input: f32, the engine's whole input batch (B, 3, H, W), RGB 0 … 255; written in place
+            before `run`.
         outputs: f32 arrays in the order of the manifest, overwritten by every `run`.
     """
 

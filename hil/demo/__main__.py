@@ -84,7 +84,8 @@ def _demo(shown: Screen, source: str | None) -> int:
         "duplicates": arrivals.duplicates,
     }
     seconds = time.monotonic() - began
-    path = report.write("demo" if scene else "demo_source", {**figures, "seconds": round(seconds, 1)})
+    name = "demo" if scene else "demo_source"
+    path = report.write(name, {**figures, "seconds": round(seconds, 1)})
     print(
         f"\n{arrivals.messages} hub messages, {arrivals.octets:,} bytes, none of them readable "
         f"without the private key; {len(arrivals.refused)} refused; {seconds:.0f} s → {path}"

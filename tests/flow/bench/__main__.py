@@ -10,7 +10,9 @@ import sys
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.flow.bench", description=__doc__)
-    parser.add_argument("--records", type=int, default=1_000_000, help="sealed and ingested; 0: only the pages")
+    parser.add_argument(
+        "--records", type=int, default=1_000_000, help="sealed and ingested; 0: only the pages"
+    )
     parser.add_argument("--rows", type=int, default=20_000_000, help="behind the pages")
     chosen = parser.parse_args()
 
