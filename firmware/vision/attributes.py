@@ -47,9 +47,9 @@ VIEWS = {
         View(0.25, mirrored=True, lowered=0.03),
     ),
     "expression": (
+        View(0.15),
         View(0.15, mirrored=True, lowered=0.12),
-        View(0.20),
-        View(0.20, lowered=0.12),
+        View(0.25, lowered=0.12),
     ),
 }
 """What each network is shown of one face: see docs/model-cards.md for what each view gained."""
