@@ -163,6 +163,8 @@ def test_a_revoked_device_is_shut_out_and_no_longer_believed(yard: Yard) -> None
         words = ["revoke", "--device", "g-1", "--ca", yard.ca, "--service", yard.service]
         assert main(words) == 0
         up.wait_for(messages.UplinkHealth, lambda one: one.last_fault == "refused")
+    enabled = {one["name"]: one["enabled"] for one in yard.hub.enrolments()}
+    assert enabled["g-1"] is False  # or its group would let it in again
     trust = DeviceTrust.from_folder(Path(yard.ca) / "issued")
     assert not trust.keys("g-1")
     assert trust.keys("g-2")
