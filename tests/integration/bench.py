@@ -120,11 +120,11 @@ class Bench:
 
 
 @contextlib.contextmanager
-def bench(folder: Path) -> Iterator[Bench]:
-    """Start a hub with an address of its own."""
+def bench(folder: Path, *options: str) -> Iterator[Bench]:
+    """Start a hub with an address of its own; `options` are further words for it."""
     host = loopback()
     root = Authority.root("Test root")
-    with running(folder / "hub", host, "--id-scope", ID_SCOPE) as hub:
+    with running(folder / "hub", host, "--id-scope", ID_SCOPE, *options) as hub:
         yield Bench(hub, host, folder, root, root.batch("Test batch"))
 
 

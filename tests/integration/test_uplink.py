@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,26 @@ def test_the_uplink_ends_when_the_supervisor_is_gone(cloud: Bench) -> None:
         up.wait_for(messages.UplinkReady)
         up.channel.close()
         assert up.ended() == 0
+
+
+def may_listen_on_443() -> bool:
+    with socket.socket() as trial:
+        try:
+            trial.bind(("127.0.0.1", 443))
+        except PermissionError:
+            return False
+        except OSError:
+            pass  # somebody else's; ours is another address
+    return True
+
+
+@pytest.mark.skipif(not may_listen_on_443(), reason="the SDK knows only port 443 for websockets")
+def test_records_arrive_over_websockets_too(tmp_path: Path) -> None:
+    with bench(tmp_path, "--websocket-port", "443", "--port", "8884") as cloud:
+        device = cloud.device(transport="websockets")
+        with uplink(device) as up:
+            up.send(*device.sealed(1, 2, 3))
+            up.delivered(1, 2, 3)
 
 
 # ---- what a network and a hub can do -----------------------------------------------------------
