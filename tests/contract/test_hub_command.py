@@ -98,11 +98,15 @@ def test_enrolments_come_from_a_file(
 
 
 def test_messages_are_watched(cloud: Bench) -> None:
-    before = sum(1 for _ in events(cloud.hub.capture))
-    with cloud.raw() as device, started(cloud, "watch", "--after", str(before)) as command:
-        assert command.stdout
+    with cloud.raw() as device:
         device.connect("dev1", cloud.host)
+        device.publish("dev1", b"before", 6)
+        device.receive(mqtt.Puback)
+        before = sum(1 for _ in events(cloud.hub.capture))
         device.publish("dev1", b"seen", 7)
+        device.receive(mqtt.Puback)
+    with started(cloud, "watch", "--after", str(before)) as command:
+        assert command.stdout
         assert command.stdout.readline().split()[1:] == ["dev1", "m7", "4", "octets", "{}"]
 
 

@@ -62,6 +62,7 @@ def test_packets_in_one_write_are_answered_in_order(cloud: Bench) -> None:
         device.send(mqtt.Unsubscribe(10, (TWIN,)), mqtt.Disconnect())
         assert device.receive(mqtt.Unsuback).packet_id == 10
         assert device.is_ended()
+    assert TWIN not in cloud.hub.devices()[0]["subscriptions"]
 
 
 def test_a_device_speaks_over_websocket(cloud: Bench) -> None:
@@ -82,11 +83,13 @@ def test_a_device_speaks_over_websocket(cloud: Bench) -> None:
         b"\x30\xff\xff\xff\x7f",
     ],
 )
-def test_who_does_not_begin_with_a_proper_connect_is_sent_away(cloud: Bench, octets: bytes) -> None:
+def test_who_does_not_begin_with_a_proper_connect_is_refused(cloud: Bench, octets: bytes) -> None:
+    before = cloud.hub.stats()["refusals"]
     with cloud.raw() as device:
         device.socket.sendall(octets)
         while not device.is_ended():
             pass
+    assert cloud.hub.stats()["refusals"] == before + 1
 
 
 @pytest.mark.parametrize(
