@@ -94,10 +94,7 @@ class VideoFile:
                 remedy="name a video file in [source] uri or --source",
             )
         # One decoding thread: the stacks of a pool keep parts of pictures.
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-        if not capture.isOpened():
-            raise self._no_video()
-        return capture
+        return cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
     def _due_ns(self, index: int) -> int:
         return self._started_ns + round(index * 1e9 / self.frames_per_s)

@@ -45,7 +45,6 @@ class Assignment:
         row_price, column_price = self._row_price[:rows], self._column_price[: columns + 1]
         distance, before = self._distance[:columns], self._before[:columns]
         visited, owner = self._visited[: columns + 1], self._owner[: columns + 1]
-        row_price.fill(0)
         column_price.fill(0)
         owner.fill(-1)
         for row in range(rows):

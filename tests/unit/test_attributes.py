@@ -160,6 +160,21 @@ def test_each_of_many_visitors_gets_its_turn(bench: Callable[..., Bench]) -> Non
     assert all(on.attributes.vote(track)[0].value is Gender.FEMALE for track in tracks)
 
 
+def test_who_was_not_looked_at_yet_goes_before_who_comes_nearer(
+    bench: Callable[..., Bench],
+) -> None:
+    on, nearing, other = bench(ADULT), visitor(0), visitor(1, height_px=50, x=900)
+    other.first_seen_ns = -(10**9)
+    on.attributes.estimate(on.frame, [visitor(0, height_px=40)], RULES)
+
+    def come_nearer(track: Track, at_s: float) -> None:
+        if track is nearing:
+            track.box[3] = 250 + 1000 * at_s
+
+    on.watch(nearing, other, seconds=0.08, change=come_nearer)
+    assert on.attributes.vote(other)[0].value is Gender.FEMALE
+
+
 @pytest.mark.parametrize(
     "unfit",
     [

@@ -27,6 +27,11 @@ def test_overlap_is_intersection_over_union(
     assert boxes.overlaps(UNIT, np.array([other], np.float32))[0, 0] == pytest.approx(overlap)
 
 
+def test_boxes_without_area_overlap_nothing() -> None:
+    points = np.array([[5, 5, 5, 5]], np.float32)
+    assert boxes.overlaps(points, points)[0, 0] == 0
+
+
 def test_of_doubles_the_best_stays() -> None:
     best_first = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], np.float32)
     assert boxes.distinct(best_first, overlap=0.3, most=9) == [0, 2]

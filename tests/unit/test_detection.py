@@ -136,6 +136,15 @@ def test_a_frame_keeps_its_shape_at_the_top_left(
         assert not plane[height:].any() and not plane[:, width:].any()
 
 
+@pytest.mark.parametrize(("width_px", "halvings"), [(640, 0), (1280, 1), (1920, 2), (3840, 3)])
+def test_a_frame_is_halved_while_it_stays_larger_than_the_input(
+    width_px: int, halvings: int
+) -> None:
+    Letterbox(width_px, width_px * 9 // 16, np.zeros((1, 3, 256, 448), np.float32))
+    held = [name for name, _ in memory.buffers("detector") if ".half" in name]
+    assert len(held) == halvings
+
+
 @pytest.mark.parametrize("frame_px", [(1280, 720), (1920, 1080), (640, 360)])
 def test_a_point_is_where_the_scale_says(frame_px: tuple[int, int]) -> None:
     target = np.zeros((1, 3, 256, 448), np.float32)

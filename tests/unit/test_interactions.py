@@ -37,6 +37,7 @@ def visit(
     centre: tuple[float, float] = (0.25, 0.5),
     facing: int = 26,
     unseen: range = range(0),
+    begin_ns: int = START_NS,
     rules: Rules = RULES,
 ) -> Stay | None:
     """One visitor in 1280 x 720 px for so many frames at 25 a second; `facing` of them turned to
@@ -46,7 +47,7 @@ def visit(
     track = Track(1, 0, START_NS, box, FACING)
     track.state = State.CONFIRMED
     for frame in range(frames):
-        at_ns = START_NS + frame * FRAME_NS
+        at_ns = begin_ns + frame * FRAME_NS
         if frame not in unseen:
             track.last_seen_ns = at_ns
             track.sightings += 1
@@ -133,7 +134,7 @@ def test_nothing_of_a_tentative_track_goes_over_to_the_next_in_its_row(
     interactions: Interactions,
 ) -> None:
     first = visit(interactions, frames=500)
-    second = visit(interactions, frames=26)
+    second = visit(interactions, frames=26, begin_ns=START_NS + 500 * FRAME_NS)
     assert first is not None and second is not None and second.dwell_ms == 1000
 
 

@@ -194,7 +194,8 @@ def test_a_flicker_is_confirmed_by_nothing(tracker: Tracker) -> None:
     for frame in range(30):
         seen = faces((frame * 0.7, 1.0)) if frame % 3 == 0 else faces()
         assert not tracker.update(seen, 1 + frame * 40_000_000, RULES)
-    assert all(track.state is State.TENTATIVE for track in tracker.tracks)
+        assert all(track.state is State.TENTATIVE for track in tracker.tracks)
+        assert len(tracker.tracks) == len(seen)
 
 
 def test_lost_time_is_counted_in_seconds_not_in_frames(tracker: Tracker) -> None:

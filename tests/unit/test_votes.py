@@ -29,6 +29,7 @@ def test_gender(female: float, value: Gender, confidence: Confidence) -> None:
     [
         (0.0, AgeCategory.CHILD),
         (15.4, AgeCategory.CHILD),
+        (15.6, AgeCategory.A16_24),
         (16.0, AgeCategory.A16_24),
         (24.4, AgeCategory.A16_24),
         (25.0, AgeCategory.A25_34),
