@@ -87,7 +87,8 @@ def test_a_key_instead_of_a_certificate_is_refused(cloud: Bench) -> None:
 
 def test_a_certificate_of_a_stranger_never_gets_through_tls(cloud: Bench) -> None:
     stranger = Authority.root("Device root").batch("Batch")
-    with cloud.client(cloud.certified("far1", issuer=stranger), "dev1") as client:
+    shown = cloud.certified("far1", issuer=stranger, subject="dev1")
+    with cloud.client(shown, "dev1") as client:
         with pytest.raises((ClientError, ConnectionFailedError)):
             client.connect()
         assert not client.connected
