@@ -16,7 +16,7 @@ help:  ## list the targets
 $(VENV)/.installed: requirements/dev.txt setup.cfg pyproject.toml
 	@echo "setup: Python environment in $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -59,7 +59,7 @@ proof: models  ## search the sensor for traces of 50 visitors → build/reports/
 $(FLOW)/.installed: requirements/flow-test.txt
 	@echo "setup: Python environment of the web application in $(FLOW)"
 	$(PYTHON) -m venv $(FLOW)
-	$(FLOW)/bin/python -m pip install --quiet --require-hashes -r requirements/flow-test.txt
+	$(FLOW)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/flow-test.txt
 	@touch $@
 
 flow: $(FLOW)/.installed  ## the web application on this machine, with a year of demo data
