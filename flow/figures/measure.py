@@ -61,14 +61,17 @@ class Rows:
 
     @property
     def hourly(self) -> bool:
-        return not (self.hour < 0).any()
+        return bool((self.hour >= 0).all())
 
     def before(self, day: date, hour: int) -> Array:
         """(N,) bool: passing, and before a local hour (or up to a day, where hours are unknown)."""
         last = day.toordinal()
         if not self.hourly:
-            return self.passing & (self.day <= last)
-        return self.passing & ((self.day < last) | ((self.day == last) & (self.hour < hour)))
+            earlier = self.day <= last
+        else:
+            earlier = (self.day < last) | ((self.day == last) & (self.hour < hour))
+        passing: Array = self.passing & earlier
+        return passing
 
     def sums(
         self, bucket: Array, buckets: int, passing: Array | None = None

@@ -186,10 +186,11 @@ def test_an_administrator_cannot_hand_out_another_customers_site(
 
 
 def test_nobody_changes_their_own_rights(
-    world: dict[str, Any], browse: Callable[[User], Client]
+    world: dict[str, Any], site: Site, browse: Callable[[User], Client]
 ) -> None:
     me = world["users"]["administrator"]
-    answer = browse(me).post(f"/people/{me.pk}", {"role": "viewer", "sites": [], "is_active": "on"})
+    form = {"role": "viewer", "sites": [site.pk], "is_active": "on"}
+    answer = browse(me).post(f"/people/{me.pk}", form)
     assert answer.status_code == 200
     me.refresh_from_db()
     assert me.role == "administrator"
