@@ -1,0 +1,82 @@
+"""Which TensorRT is on this machine, and which GPU: what an engine is bound to."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from typing import Any, NamedTuple, get_args
+
+from firmware.engine_file import Builder, Machine
+from firmware.errors import EngineError
+
+_INSTALL = (
+    "on a Jetson: apt install python3-libnvinfer; elsewhere: pip install tensorrt-rtx-cu13; or use "
+    "the ONNX engine"
+)
+# cuDeviceGetAttribute, from cuda.h
+_MAJOR, _MINOR = 75, 76
+
+
+class Vendor(NamedTuple):
+    """The vendor's Python module. Both offer the same classes.
+
+    Attributes:
+        builder: `tensorrt`, or `tensorrt_rtx` where only that is installed.
+    """
+
+    module: Any
+    builder: Builder
+    version: str
+
+
+def vendor() -> Vendor:
+    """TensorRT where it is installed, else TensorRT-RTX.
+
+    Raises:
+        EngineError: neither can be loaded.
+    """
+    for builder in get_args(Builder):
+        try:
+            module = importlib.import_module(builder)
+        except (ImportError, OSError):
+            continue
+        return Vendor(module, builder, str(module.__version__))
+    raise EngineError("neither tensorrt nor tensorrt_rtx can be imported", remedy=_INSTALL)
+
+
+def machine() -> Machine:
+    """What an engine must have been built for to run here.
+
+    Raises:
+        EngineError: there is no TensorRT, or no GPU.
+    """
+    found = vendor()
+    return Machine(found.builder, found.version, compute_capability())
+
+
+def compute_capability() -> str:
+    """Of the first GPU, such as `8.7`, asked of the driver without making a CUDA context.
+
+    Raises:
+        EngineError: there is no GPU that CUDA can use.
+    """
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise _no_gpu("there is no libcuda.so.1") from error
+    device, value = ctypes.c_int(), ctypes.c_int()
+    parts = []
+    status = cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0)
+    for attribute in (_MAJOR, _MINOR):
+        status = status or cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+        parts.append(str(value.value))
+    if status:
+        raise _no_gpu(f"CUDA error {status}")
+    return ".".join(parts)
+
+
+def _no_gpu(reason: str) -> EngineError:
+    return EngineError(
+        f"no GPU can be used ({reason})",
+        remedy="install NVIDIA's driver, or use the ONNX engine",
+    )
