@@ -22,7 +22,7 @@ REBUILD = "run `flow-sensor build-engines` on this machine"
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISION: Precision = "fp16"
-"""What an engine is built in and loaded as unless somebody asks for another."""
+"""What is built and loaded on a GPU unless somebody asks for another."""
 
 Builder = Literal["tensorrt", "tensorrt_rtx"]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
@@ -55,8 +55,7 @@ class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     Attributes:
         model: `detector`, `age`, `gender` or `expression`.
-        model_sha256: of the converted fp32 model, as `models.json` names it.
-        onnx_sha256: of the typed ONNX file that the vendor's parser read.
+        model_sha256: of the ONNX file that it was built from, as that folder's index names it.
         target: row of the builder's table that was asked for.
         inputs, outputs: shape of each f32 tensor by its name; -1 stands for the batch.
         bytes, sha256: size and digest of the engine.
@@ -68,7 +67,6 @@ class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     version: Literal[1] = 1
     model: str
     model_sha256: Digest
-    onnx_sha256: Digest
     precision: Precision
     builder: Builder
     builder_version: str
@@ -84,9 +82,17 @@ class EngineFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     built_at: str
 
 
-def path(folder: Path, model: Model, precision: Precision = PRECISION) -> Path:
-    """Where the engine of a converted model lies, for models in `folder`."""
-    return folder / "engines" / f"{Path(model.file).stem}-{precision}.engine"
+def variant(folder: Path, precision: Precision = PRECISION) -> Path:
+    """Folder of the models of `folder` with that precision written into their ONNX files.
+
+    It is a folder of models like any other: an index with digests, the files, and their engines.
+    """
+    return folder / precision
+
+
+def path(folder: Path, model: Model) -> Path:
+    """Where the engine of one of the models in `folder`, a `variant`, lies."""
+    return folder / "engines" / f"{Path(model.file).stem}.engine"
 
 
 def sidecar(engine: Path) -> Path:

@@ -22,7 +22,6 @@ HERE = Machine("tensorrt", "10.3.0", "8.7")
 ABOUT = EngineFile(
     model="age",
     model_sha256=MODEL.sha256,
-    onnx_sha256="cd" * 32,
     precision="fp16",
     builder="tensorrt",
     builder_version="10.3.0",
@@ -47,11 +46,11 @@ def engine(tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_read_back(engine: Path) -> None:
-    assert engine.name == "age-fp16.engine"
+    assert engine.name == "age.engine"
     assert engine_file.read(engine, MODEL, HERE) == (ABOUT, CONTENT)
     assert sorted(path.name for path in engine.parent.iterdir()) == [
-        "age-fp16.engine",
-        "age-fp16.engine.json",
+        "age.engine",
+        "age.engine.json",
     ]
 
 
@@ -118,7 +117,7 @@ def test_a_missing_or_damaged_description_is_an_error(
 
 
 def test_no_engine_at_all_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"age-fp16\.engine does not exist"):
+    with pytest.raises(EngineError, match=r"age\.engine does not exist"):
         engine_file.read(engine_file.path(tmp_path, MODEL), MODEL, HERE)
 
 
