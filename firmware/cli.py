@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import getpass
 import importlib.util
 import os
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from firmware import __version__, settings
+from firmware import __version__, launcher, settings
 from firmware.errors import ConfigError, PrivacyError, SealError, SensorError
 from firmware.supervisor import Supervisor
+from firmware.ward import Starter
 
 SETTINGS = Path("/etc/flow-sensor/sensor.toml")
 
@@ -51,6 +53,15 @@ def _parser() -> argparse.ArgumentParser:
         "--settings sensor.toml",
     )
     run.add_argument("--source", metavar="URI", help="camera or clip, instead of [source] uri")
+    run.add_argument(
+        "--strict", action="store_true", help="as [privacy] strict = true, whatever the file says"
+    )
+    run.add_argument(
+        "--sockets",
+        type=Path,
+        metavar="DIR",
+        help="have the system start vision and uplink, by their sockets in DIR (systemd units)",
+    )
     run.add_argument("--progress", action="store_true", help="log a status line every 2 s")
     _settings_option(run)
     run.set_defaults(command=_run)
@@ -122,11 +133,19 @@ def _run(options: argparse.Namespace) -> int:
         current = msgspec.structs.replace(
             current, source=msgspec.structs.replace(current.source, uri=options.source)
         )
+    if options.strict:
+        current = msgspec.structs.replace(
+            current, privacy=msgspec.structs.replace(current.privacy, strict=True)
+        )
+    start: Starter = launcher.start
+    if options.sockets:
+        start = functools.partial(launcher.connect, folder=options.sockets)
     Supervisor(
         current,
         device=settings.device_id(current.identity),
         recipient_key=settings.recipient_key(current.sealing),
         progress=options.progress,
+        start=start,
     ).run()
     return 0
 

@@ -2,18 +2,23 @@
 
 Vision's environment makes every allocator overwrite what it frees and keeps every library on one
 thread and off the network; none of that can be set once the interpreter runs, hence the execve.
+
+On a device the system starts them instead, each in a unit with a sandbox of its own: the supervisor
+connects to a socket, and what answers has its end of the connection as standard input
+(`python -m firmware.launcher vision`).
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from firmware import messages
 from firmware.vision import native
@@ -38,11 +43,26 @@ _VISION = {
 }
 
 
+UNKNOWN_STATUS = -1
+"""The exit status of a child that the system started: it stands in the journal alone."""
+
+
+class Running(Protocol):
+    """A started child's process, as far as the supervisor needs to know it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
 @dataclass(frozen=True)
 class Child:
     """A started child and the supervisor's end of its channel."""
 
-    process: subprocess.Popen[bytes]
+    process: Running
     channel: socket.socket
 
 
@@ -88,3 +108,53 @@ def start(name: Name, *, variables: Mapping[str, str] | None = None) -> Child:
             ours.close()
             raise
     return Child(process, ours)
+
+
+class Line(socket.socket):
+    """A connection to a child that the system started. It tells who speaks at its other end."""
+
+    pid = 0  # until the child has said something
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        packet, extra, *_ = self.recvmsg(size, socket.CMSG_SPACE(_CREDENTIALS.size), flags)
+        for level, kind, content in extra:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS) and packet:
+                self.pid = _CREDENTIALS.unpack(content)[0]
+        return packet
+
+    def kill(self) -> None:
+        """End it: a child whose channel is closed ends, and `deadline` ends one that hangs."""
+        self.shutdown(socket.SHUT_RDWR)
+
+    def wait(self, timeout: float | None = None) -> int:
+        del timeout
+        return UNKNOWN_STATUS
+
+
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+
+def connect(name: Name, folder: Path) -> Child:
+    """Have the system start a child, by connecting to `<folder>/<name>`.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    line = Line(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        line.connect(str(folder / name))
+    except OSError:
+        line.close()
+        raise
+    return Child(line, line)
+
+
+def become(name: Name) -> None:
+    """Turn this process, whose standard input is the channel, into the child."""
+    command = [sys.executable, "-m", f"firmware.{name}", "--channel", "0"]
+    os.execve(sys.executable, command, environment(name))  # noqa: S606 - no shell
+
+
+if __name__ == "__main__":
+    become("vision" if sys.argv[1:] == ["vision"] else "uplink")

@@ -12,10 +12,9 @@ from typing import TypeAlias
 import msgspec
 
 from firmware import launcher, messages
+from firmware.deadline import SILENT_S
 from firmware.event_log import log
 
-SILENT_S = 60.0
-"""A child that says nothing for so long is ended and started again."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 STEADY_S = 60.0
 """A child that ran so long has earned a quick restart."""
@@ -63,7 +62,11 @@ class Ward:
 
     def start(self, first: messages.AnyMessage) -> None:
         """Start it; `first` is the first message that it gets."""
-        self.child = self._launch(self.name)
+        try:
+            self.child = self._launch(self.name)
+        except ConnectionError:  # its predecessor has not quite gone, or the system is stopping
+            self._start_at = time.monotonic() + self._pause_s
+            return
         self.child.channel.setblocking(False)
         self.starts += 1
         self.failure = None

@@ -9,7 +9,7 @@ import socket
 import sys
 from contextlib import suppress
 
-from firmware import messages
+from firmware import deadline, messages
 from firmware.drivers.azure_hub import AzureCloud
 from firmware.errors import SensorError
 from firmware.uplink.worker import Uplink
@@ -22,6 +22,7 @@ def main() -> int:
     channel = socket.socket(fileno=parser.parse_args().channel)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the supervisor says when to stop
+    deadline.extend()
     start = messages.receive(channel)
     if not isinstance(start, messages.StartUplink):
         return 1

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from firmware import messages, sealing, settings
+from firmware import deadline, messages, sealing, settings
 from firmware.errors import ProvisioningError, SensorError, UplinkError
 from firmware.event_log import log
 from firmware.uplink import twin
@@ -83,6 +83,7 @@ class Uplink:
             if now >= next_health:
                 next_health = now + HEALTH_S
                 self._tell(self._health())
+                deadline.extend()
             if now >= next_expiry:
                 next_expiry = now + EXPIRY_S
                 self._watch_expiry()

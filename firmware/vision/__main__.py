@@ -19,7 +19,7 @@ import msgspec
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
 
-from firmware import messages, settings
+from firmware import deadline, messages, settings
 from firmware.errors import CameraError, SensorError
 from firmware.event_log import log
 from firmware.key_statement import RecipientKey
@@ -32,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m firmware.vision")
     parser.add_argument("--channel", type=int, required=True, help="inherited socket")
     channel = socket.socket(fileno=parser.parse_args().channel)
+    deadline.extend()
     try:
         start = messages.receive(channel)
         if not isinstance(start, messages.StartVision):

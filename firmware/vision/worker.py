@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from types import FrameType
 
-from firmware import messages, settings
+from firmware import deadline, messages, settings
 from firmware.errors import CameraError, SealError
 from firmware.event_log import log
 from firmware.record import Interaction
@@ -190,6 +190,7 @@ class Worker:
             if self._tally.due(HEALTH_S):
                 health = self._tally.report(len(self._pipeline.tracks))
                 messages.send(self._channel, health)
+                deadline.extend()
             wait_s = min(max(0.0, until - time.monotonic()), HEALTH_S)
             if self._poll.poll(wait_s * 1000):
                 paused = self._paused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -154,7 +155,7 @@ def test_an_orderly_stop_seals_who_is_in_view(how: str, start: Callable[..., Vis
     if how == "message":
         vision.tell(messages.Stop())
     else:
-        vision.child.process.send_signal(signal.SIGTERM)
+        os.kill(vision.child.process.pid, signal.SIGTERM)
     assert vision.ended() == 0
     assert len(vision.records) == 1
     assert not any(isinstance(each, messages.SourceEnded) for each in vision.heard)
@@ -163,7 +164,7 @@ def test_an_orderly_stop_seals_who_is_in_view(how: str, start: Callable[..., Vis
 def test_an_interrupt_does_not_end_it(start: Callable[..., Vision]) -> None:
     vision = start()
     vision.wait_for(messages.VisionReady)
-    vision.child.process.send_signal(signal.SIGINT)
+    os.kill(vision.child.process.pid, signal.SIGINT)
     assert vision.ended() == 0
     assert isinstance(vision.heard[-1], messages.SourceEnded)
 

@@ -1,0 +1,21 @@
+"""How long a child may say nothing: the supervisor's patience, and the child's own alarm clock.
+
+The supervisor ends a silent child that it started. One that the system started is another user's
+and out of its reach: its own alarm ends it, which no handler of ours stands in the way of.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+SILENT_S = 60
+"""A child that says nothing for so long is ended and started again."""
+
+_SYSTEM = 1
+
+
+def extend() -> None:
+    """Called whenever the child reports; it dies of SIGALRM when the next call does not come."""
+    if os.getppid() == _SYSTEM:
+        signal.alarm(SILENT_S)
