@@ -7,11 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from firmware import __version__, clock
 from firmware.messages import Guarantee, UplinkHealth, VisionHealth
 
 HEALTH_SCHEMA_VERSION = 1
 
+_WORD, _ZONES = 64, 32  # what a health record takes (firmware/record.py)
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -23,15 +26,18 @@ def resident_kb(pid: int) -> int:
         return 0
 
 
-def temperature_c(zones: Path = Path("/sys/class/thermal")) -> int | None:
-    """The hottest thermal zone in °C; None where the machine has none."""
-    found = []
-    for zone in zones.glob("thermal_zone*/temp"):
+def temperatures_c(zones: Path = Path("/sys/class/thermal")) -> dict[str, int]:
+    """°C of each thermal zone by its name; of zones that share one, the hottest."""
+    found: dict[str, int] = {}
+    for zone in sorted(zones.glob("thermal_zone*")):
         try:
-            found.append(int(zone.read_text()) // 1000)
+            name = (zone / "type").read_text().strip()[:_WORD]
+            degrees = int((zone / "temp").read_text()) // 1000
         except (OSError, ValueError):
             continue
-    return max(found, default=None)
+        if name in found or len(found) < _ZONES:
+            found[name] = max(degrees, found.get(name, degrees))
+    return found
 
 
 def throttled_percent(cpus: Path = Path("/sys/devices/system/cpu/cpufreq")) -> int:
@@ -54,25 +60,45 @@ class Health:
         self.started = time.monotonic()
         self.vision = VisionHealth()
         self.uplink = UplinkHealth()
+        """Its totals go on when the process is replaced."""
+        self._uplinks_before = UplinkHealth()
         self.guarantees: tuple[Guarantee, ...] = ()
         self.model_set = ""
         self.restarts: dict[str, int] = {}
         self.clock_jumps = 0
 
+    def uplink_said(self, latest: UplinkHealth) -> None:
+        """Add what the present uplink counted to what those before it did."""
+        before = self._uplinks_before
+        self.uplink = msgspec.structs.replace(
+            latest,
+            sent_messages=before.sent_messages + latest.sent_messages,
+            sent_bytes=before.sent_bytes + latest.sent_bytes,
+            connections=before.connections + latest.connections,
+            last_fault=before.last_fault if latest.last_fault == "none" else latest.last_fault,
+        )
+
+    def uplink_replaced(self) -> None:
+        """The present uplink is gone; the next one counts from zero."""
+        self._uplinks_before = self.uplink
+
     def record(
-        self, *, waiting: int, delivered: int, dropped: int, pids: dict[str, int]
+        self, *, waiting: int, delivered: int, dropped: int, paused: bool, pids: dict[str, int]
     ) -> dict[str, Any]:
         """The body of one health record."""
         vision, uplink = self.vision, self.uplink
+        degrees, discipline = temperatures_c(), clock.discipline()
         return {
             "schema": HEALTH_SCHEMA_VERSION,
             "at_utc_s": int(time.time()),
             "firmware": __version__,
             "model_set": self.model_set,
             "uptime_s": int(time.monotonic() - self.started),
+            "paused": paused,
             "frames_per_s_x10": vision.frames_per_s_x10,
             "frame_ms_p95_x10": vision.frame_ms_p95_x10,
             "frames": vision.frames,
+            "visitors_now": vision.visitors_now,
             "interactions": vision.interactions,
             "camera_losses": vision.camera_losses,
             "wipes": vision.wipes,
@@ -85,13 +111,16 @@ class Health:
             "dropped": dropped,
             "sent_messages": uplink.sent_messages,
             "sent_bytes": uplink.sent_bytes,
-            "reconnects": uplink.reconnects,
+            "reconnects": max(uplink.connections - 1, 0),
             "certificate_days": uplink.certificate_days,
             "uplink_fault": uplink.last_fault,
             "restarts": self.restarts,
             "resident_kb": {name: resident_kb(pid) for name, pid in pids.items()},
-            "temperature_c": temperature_c(),
+            "temperature_c": max(degrees.values(), default=None),
+            "temperatures_c": degrees,
             "throttled_percent": throttled_percent(),
-            "clock_synchronised": clock.synchronised(),
+            "clock_synchronised": discipline.synchronised,
+            "clock_offset_us": discipline.offset_us,
+            "clock_error_ms": discipline.error_ms,
             "clock_jumps": self.clock_jumps,
         }

@@ -189,8 +189,9 @@ class MethodCall(Message, frozen=True):
     payload: dict[str, Any]
 
 
-UplinkFault: TypeAlias = Literal["none", "expired", "early", "refused", "unreachable"]
-"""Why the last connection failed: the certificate's end, the clock, the service, the network."""
+UplinkFault: TypeAlias = Literal["none", "expired", "early", "refused", "unreachable", "stalled"]
+"""Why the last connection failed: the certificate's end, the clock, the service, the network, or
+a call that was never answered."""
 
 
 class UplinkHealth(Message, frozen=True):
@@ -199,7 +200,7 @@ class UplinkHealth(Message, frozen=True):
     connected: bool = False
     sent_messages: Count = 0
     sent_bytes: Count = 0
-    reconnects: Count = 0
+    connections: Count = 0
     certificate_days: int = 0
     last_fault: UplinkFault = "none"
 

@@ -23,7 +23,7 @@ from firmware.numbering import NumberFile, Numbers
 from firmware.outbox import Outbox
 from firmware.record import SCHEMA_VERSION
 from firmware.settings import Settings
-from firmware.ward import Starter, Ward
+from firmware.ward import STEADY_S, Starter, Ward
 
 TICK_S = 0.2
 CLOSE_S = 15.0
@@ -31,6 +31,8 @@ CLOSE_S = 15.0
 DRAIN_S = 30.0
 """Time that the uplink then has to deliver what waits."""
 STATUS_S = 2.0
+VISION_SILENT_S, UPLINK_SILENT_S = 60.0, 15.0
+"""Both speak every few seconds; vision first has to load its models."""
 
 
 class Phase(Enum):
@@ -70,8 +72,10 @@ class Supervisor:
         self.outbox = Outbox(current.outbox.capacity)
         self.numbers = Numbers(NumberFile(Path(current.identity.directory) / "numbers"))
         self.health = Health()
-        self.vision = Ward("vision", start)
-        self.uplink = Ward("uplink", start)
+        self.vision = Ward("vision", start, silent_s=VISION_SILENT_S)
+        # An uplink that its watchdog ended has lived that long: it goes on at once, however often.
+        steady_s = min(current.hub.acknowledge_s, STEADY_S)
+        self.uplink = Ward("uplink", start, silent_s=UPLINK_SILENT_S, steady_s=steady_s)
         self.wards = (self.vision, self.uplink)
         self.phase = Phase.RUNNING
         self.verdict: SensorError | None = None
@@ -129,6 +133,7 @@ class Supervisor:
         tree = settings.builtins(self.settings)
         running = self.phase is Phase.RUNNING
         if (running or self.phase is Phase.DRAINING) and self.uplink.due:
+            self.health.uplink_replaced()
             self.uplink.start(messages.StartUplink(tree, self.device, self.recipient_key))
         if running and self.vision.due and (self.numbers.known or self._contact):
             self._sealed_since_start = 0
@@ -190,7 +195,7 @@ class Supervisor:
             case messages.Recipient(public_key):
                 self._seal_to(public_key)
             case messages.UplinkHealth():
-                self.health.uplink = message
+                self.health.uplink_said(message)
             case messages.Desired(version, patch):
                 self._apply(version, patch)
             case messages.MethodCall(request, name, _):
@@ -210,6 +215,7 @@ class Supervisor:
                 "record_schema": SCHEMA_VERSION,
                 "model_set": self.health.model_set,
                 "numbers": self.numbers.mark,
+                "paused": self._paused,
                 "capabilities": {"mode": self._mode, "context": self._context},
             }
         )
@@ -336,6 +342,7 @@ class Supervisor:
             waiting=len(self.outbox),
             delivered=self.outbox.delivered,
             dropped=self.outbox.dropped,
+            paused=self._paused,
             pids={"supervisor": os.getpid(), **{ward.name: ward.pid for ward in self.wards}},
         )
 

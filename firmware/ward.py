@@ -12,12 +12,10 @@ from typing import TypeAlias
 import msgspec
 
 from firmware import launcher, messages
-from firmware.deadline import SILENT_S
 from firmware.event_log import log
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 STEADY_S = 60.0
-"""A child that ran so long has earned a quick restart."""
 
 Starter: TypeAlias = Callable[[launcher.Name], launcher.Child]
 
@@ -28,6 +26,8 @@ class Ward:
     Args:
         name: which of the two children.
         start: how it is started; the launcher's way, or a rig's.
+        silent_s: when it says nothing for so long it is ended and started again.
+        steady_s: when it ran so long it has earned a quick restart.
 
     Attributes:
         ready: it has said that it works since it was started.
@@ -35,7 +35,14 @@ class Ward:
         failure: the SensorError it named as its last word, if any.
     """
 
-    def __init__(self, name: launcher.Name, start: Starter = launcher.start) -> None:
+    def __init__(
+        self,
+        name: launcher.Name,
+        start: Starter = launcher.start,
+        *,
+        silent_s: float,
+        steady_s: float = STEADY_S,
+    ) -> None:
         self.name: launcher.Name = name
         self.child: launcher.Child | None = None
         self.ready = False
@@ -43,6 +50,8 @@ class Ward:
         self.failure: messages.Failed | None = None
         self.starts = 0
         self._launch = start
+        self._silent_s = silent_s
+        self._steady_s = steady_s
         self._unsent: deque[messages.AnyMessage] = deque()
         self._pause_s = FIRST_PAUSE_S
         self._started_at = self._heard_at = self._start_at = 0.0
@@ -54,7 +63,7 @@ class Ward:
 
     @property
     def silent(self) -> bool:
-        return self.child is not None and time.monotonic() - self._heard_at > SILENT_S
+        return self.child is not None and time.monotonic() - self._heard_at > self._silent_s
 
     @property
     def pid(self) -> int:
@@ -127,7 +136,7 @@ class Ward:
         except subprocess.TimeoutExpired:
             child.process.kill()
             status = child.process.wait()
-        if time.monotonic() - self._started_at > STEADY_S:
+        if time.monotonic() - self._started_at >= self._steady_s:
             self._pause_s = FIRST_PAUSE_S
         pause_s = 0.0
         if status:  # an orderly end, such as a recycled vision process, needs no pause

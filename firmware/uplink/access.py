@@ -29,7 +29,7 @@ class Access:
         pause: sleeps, but not beyond the stop.
 
     Raises:
-        ProvisioningError: the identity is missing, broken, expired, or of another device.
+        ProvisioningError: the identity is missing, broken, or of another device.
         ConfigError: the file with trusted roots cannot be read.
     """
 

@@ -192,8 +192,8 @@ class Certificate:
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
 
-    def check(self, key: DeviceKey, device: str, now: datetime.datetime | None = None) -> None:
-        """Raises ProvisioningError unless it certifies `key` for `device` at this time."""
+    def check_owner(self, key: DeviceKey, device: str) -> None:
+        """Raises ProvisioningError unless it certifies `key` for `device`."""
         if not self.certifies(key):
             raise ProvisioningError(
                 f"certificate {self.path} is for another key",
@@ -204,6 +204,10 @@ class Certificate:
                 f"certificate {self.path} is for device {self.device!r}, not {device!r}",
                 remedy="put this device's certificate there, or correct the device id",
             )
+
+    def check(self, key: DeviceKey, device: str, now: datetime.datetime | None = None) -> None:
+        """Raises ProvisioningError unless it certifies `key` for `device` at this time."""
+        self.check_owner(key, device)
         if self.validity(now) == "expired":
             raise ProvisioningError(
                 f"certificate {self.path} expired on {self.leaf.not_valid_after_utc:%Y-%m-%d}",
@@ -238,16 +242,19 @@ class Identity:
     def load(cls, directory: Path, device: str) -> Identity:
         """Read and check what the identity partition holds.
 
+        Whether it is in date is asked at each connection: at power-on a clock may be years
+        behind, and the device counts visitors until it is set.
+
         Raises:
-            ProvisioningError: the key or the certificate is missing, broken, expired, or belongs
-                to another device.
+            ProvisioningError: the key or the certificate is missing, broken, or belongs to
+                another device.
         """
         key = KeyFile(directory / KEY_FILE)
         shared = directory / SHARED_KEY_FILE
         if shared.exists() and not (directory / CERTIFICATE_FILE).exists():
             return cls(device, key, None, _shared_key(shared))
         certificate = Certificate.load(directory / CERTIFICATE_FILE)
-        certificate.check(key, device)
+        certificate.check_owner(key, device)
         return cls(device, key, certificate)
 
 

@@ -42,7 +42,7 @@ class Uplink:
         cloud: the vendor's driver.
 
     Raises:
-        ProvisioningError: the identity is missing, broken or expired.
+        ProvisioningError: the identity is missing or broken.
         ConfigError: a file that the settings name cannot be read.
         SealError: the recipient's key cannot be used.
     """
@@ -133,6 +133,8 @@ class Uplink:
         overdue_s = self._watch.overdue_s
         if overdue_s:
             log("hub_stalled", silent_s=round(overdue_s))
+            self._last_fault = "stalled"
+            self._tell(self._health())
             raise UplinkError(
                 f"the hub left a call unanswered for {overdue_s:.0f} s",
                 remedy="none: the uplink is started again",
@@ -237,7 +239,7 @@ class Uplink:
             connected=self._courier.online,
             sent_messages=traffic.messages,
             sent_bytes=traffic.bytes,
-            reconnects=max(traffic.connections - 1, 0),
+            connections=traffic.connections,
             certificate_days=certificate.days_left() if certificate else 0,
             last_fault=self._last_fault,
         )

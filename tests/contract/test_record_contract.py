@@ -84,7 +84,8 @@ def test_the_page_lists_every_field() -> None:
 
 
 def test_the_health_record_of_the_code_can_be_sealed() -> None:
-    body = Health().record(waiting=1, delivered=2, dropped=0, pids={"vision": os.getpid()})
+    counted = {"waiting": 1, "delivered": 2, "dropped": 0}
+    body = Health().record(**counted, paused=False, pids={"vision": os.getpid()})
     recipient = keys.recipient()
     signer = keys.Signing("device")
     sealed = seal_health(body, number=1, device="lobby-1", recipient=recipient)

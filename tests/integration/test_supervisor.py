@@ -211,8 +211,17 @@ def test_methods_are_answered_and_reach_vision(keep: Keeper) -> None:
         assert len(run.notes("vision", kind)) == 1, kind
 
 
+def test_twin_never_shows_a_pause_that_a_restart_has_ended(keep: Keeper) -> None:
+    run = keep({"seal": 1}, {"methods": ["pause"]})
+    run.when(lambda: bool(run.notes("uplink", "MethodResult")))
+    assert [patch["paused"] for _, patch in run.notes("uplink", "Report") if "paused" in patch] == [
+        False,  # whatever the twin still said from before
+        True,
+    ]
+
+
 def test_silent_child_is_replaced(keep: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ward, "SILENT_S", 1.0)
+    monkeypatch.setattr(supervisor, "VISION_SILENT_S", 1.0)
     run = keep({"turns": [{"seal": 1}, {"seal": 1, "then": "end"}]})
     run.keeper.run()
     assert run.delivered[:2] == [1, 2]

@@ -129,7 +129,9 @@ def told(screen: terminal.Screen) -> None:
 
 def health() -> HealthBody:
     return msgspec.convert(
-        Health().record(waiting=0, delivered=0, dropped=0, pids={}), HealthBody, strict=False
+        Health().record(waiting=0, delivered=0, dropped=0, paused=False, pids={}),
+        HealthBody,
+        strict=False,
     )
 
 
