@@ -77,8 +77,8 @@ class OnnxEngine:
             self.close()
             raise
 
-    def run(self) -> None:
-        """Infer from `input` into `outputs`.
+    def run(self, rows: int = 0) -> None:
+        """Infer from the whole of `input` into `outputs`, however many rows were written.
 
         Raises:
             EngineError: the runtime failed.

@@ -8,35 +8,19 @@ the face comes nearer or after growing intervals, so that a long stay is covered
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from firmware.record import AgeCategory, AgeEstimate, ExpressionEstimate, GenderEstimate
 from firmware.settings import Attributes as Rules
 from firmware.vision import memory, pose, votes
-from firmware.vision.crops import Chips
+from firmware.vision.crops import View
 from firmware.vision.engine import Engine
 from firmware.vision.frames import Frame
+from firmware.vision.sampling import Sampler
 from firmware.vision.tracking import MOST_TRACKS, State, Track
-
-
-class View(NamedTuple):
-    """One way to cut a face out; the answers to all views of a face are averaged.
-
-    Attributes:
-        padding: room around dlib's mean face, as a part of its extent.
-        mirrored: left and right exchanged.
-        lowered: the face stands lower in the chip by this part of its side.
-    """
-
-    padding: float
-    mirrored: bool = False
-    lowered: float = 0.0
-
 
 VIEWS = {
     "age": (View(0.15, lowered=0.03), View(0.20), View(0.25)),
@@ -65,6 +49,8 @@ _BLURRED, _SHARP = 0.1, 0.35
 """Deviation of the chip's Laplacian over the chip's: below, an age is a guess; above, blur no
 longer shows in the error (measured with blurred and shrunk faces)."""
 
+MOST_FACES = 16
+"""Faces that are looked at in one frame at most: the limit of `[attributes] faces_per_frame`."""
 _LEAST_WEIGHT = 0.05
 """Votes that weigh less than this together say nothing."""
 
@@ -73,16 +59,17 @@ class Attributes:
     """Estimates attributes of confirmed tracks with the engines that were loaded.
 
     Attributes:
-        answers: what the last `look` gave, f32: `age` (2,) years and deviation, `gender` (2,),
-            `expression` (7,); of the loaded engines only.
+        answers: what the last `look` gave, f32, a row for each of its faces: `age` (N, 2) years
+            and deviation, `gender` (N, 2), `expression` (N, 7); of the loaded engines only.
     """
 
-    def __init__(self, engines: Mapping[str, Engine], width_px: int, height_px: int) -> None:
+    def __init__(
+        self, engines: Mapping[str, Engine], sampler: Sampler, width_px: int, height_px: int
+    ) -> None:
         self._engines = {name: engines[name] for name in VIEWS if name in engines}
-        side = max((engine.input.shape[3] for engine in self._engines.values()), default=64)
+        self._sampler = sampler
         self._frame_px = (width_px, height_px)
-        self._chips = Chips(width_px, height_px, side)
-        self._laplacian = memory.allocate("attributes.laplacian", (side, side), np.float32)
+        self._sharpness = memory.allocate("attributes.sharpness", (MOST_FACES,), np.float32)
         rows = MOST_TRACKS
         self._taken = memory.allocate("attributes.taken", (rows,), np.int64, lasting=True)
         self._taken_at_ns = memory.allocate(
@@ -99,7 +86,9 @@ class Attributes:
             ),
         }
         self.answers = {
-            name: memory.allocate(f"attributes.{name}_answer", sums.shape[1:], np.float32)
+            name: memory.allocate(
+                f"attributes.{name}_answer", (MOST_FACES, sums.shape[1]), np.float32
+            )
             for name, sums in self._sums.items()
             if name in self._engines
         }
@@ -119,8 +108,8 @@ class Attributes:
         ]
         # Who has fewest crops comes first, then who has the better one.
         worth.sort(key=lambda each: (self._taken[each[1].row], -each[0]))
-        for quality, track in worth[: rules.faces_per_frame]:
-            self._look(frame, track, quality)
+        if worth:
+            self._add(frame, worth[: rules.faces_per_frame])
 
     def vote(self, track: Track) -> tuple[GenderEstimate, AgeEstimate, ExpressionEstimate]:
         """What the crops of an ended track say together. Children get an age category only."""
@@ -173,60 +162,58 @@ class Attributes:
             FIRST_WAIT_S * _GROWTH ** (taken - 1)
         )
 
-    # ---- looking at one ------------------------------------------------------------------------
+    # ---- looking -------------------------------------------------------------------------------
 
-    def _look(self, frame: Frame, track: Track, quality: float) -> None:
-        row = track.row
-        self._taken[row] += 1
-        self._taken_at_ns[row] = track.last_seen_ns
-        self._best[row] = max(self._best[row], quality)
-        weight = quality * self.look(frame.pixels, track.landmarks) + 1e-3
-        for name, answer in self.answers.items():
-            if name == "age":
-                answer[1] **= 2
-            np.multiply(answer, weight, out=answer)
-            self._sums[name][row] += answer
-        self._weight[row] += weight
+    def _add(self, frame: Frame, faces: list[tuple[float, Track]]) -> None:
+        """Ask about some faces, and add the answers to their votes, weighted by quality."""
+        sharpness = self.look(frame, [track.landmarks for _, track in faces])
+        for number, (quality, track) in enumerate(faces):
+            row = track.row
+            self._taken[row] += 1
+            self._taken_at_ns[row] = track.last_seen_ns
+            self._best[row] = max(self._best[row], quality)
+            weight = quality * float(sharpness[number]) + 1e-3
+            for name, answers in self.answers.items():
+                answer = answers[number]
+                if name == "age":
+                    answer[1] **= 2
+                np.multiply(answer, weight, out=answer)
+                self._sums[name][row] += answer
+            self._weight[row] += weight
 
-    def look(self, pixels: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
-        """Ask every network about one face: `answers` then holds the mean over its views.
+    def look(self, frame: Frame, faces: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Ask every network about some faces: `answers` then holds the mean over a face's views.
+
+        The views of all the faces go through an engine together, as many at a time as it takes.
 
         Args:
-            pixels: u8 (H, W, 3) BGR, the frame.
-            landmarks: f32 (5, 2), in the order of `Detections.landmarks`.
+            faces: landmarks of at most 16, each f32 (5, 2) in the order of `Detections.landmarks`.
 
-        Returns: sharpness of the first view, 0 … 1.
+        Returns: f32 (N,), the sharpness of each face's first view, 0 … 1; a view that the next
+            call overwrites.
 
         Raises:
             EngineError: an engine failed.
         """
-        sharpness = -1.0
+        first, *_ = self._engines
         for name, engine in self._engines.items():
-            answer, batch = self.answers[name], engine.input.shape[0]
-            answer.fill(0)
-            for first in range(0, len(VIEWS[name]), batch):
-                views = VIEWS[name][first : first + batch]
-                for target, view in zip(engine.input, views, strict=False):
-                    self._chips.cut(
-                        pixels,
-                        landmarks,
-                        target,
-                        padding=view.padding,
-                        mirrored=view.mirrored,
-                        lowered=view.lowered,
-                    )
-                if sharpness < 0:
-                    sharpness = self._sharpness()
-                engine.run()
-                for _, given in zip(views, engine.outputs[0], strict=False):
-                    answer += given
-            answer /= len(VIEWS[name])
-        return sharpness
+            views, answers = VIEWS[name], self.answers[name]
+            answers.fill(0)
+            wanted = [(number, view) for number in range(len(faces)) for view in views]
+            batch = engine.input.shape[0]
+            for start in range(0, len(wanted), batch):
+                part = wanted[start : start + batch]
+                for row, (number, view) in enumerate(part):
+                    self._sampler.cut(frame, faces[number], engine, row, view)
+                    if name == first and view is views[0]:
+                        self._sharpness[number] = _sharpness(*self._sampler.contrast())
+                engine.run(len(part))
+                for (number, _), given in zip(part, engine.outputs[0], strict=False):
+                    answers[number] += given
+            answers /= len(views)
+        return self._sharpness[: len(faces)]
 
-    def _sharpness(self) -> float:
-        """0 … 1, of the chip that was cut last."""
-        plane = self._chips.green
-        laplacian = self._laplacian[: plane.shape[0], : plane.shape[1]]
-        cv2.Laplacian(plane, cv2.CV_32F, dst=laplacian)
-        detail = float(laplacian.std()) / max(float(plane.std()), 1.0)
-        return min(max((detail - _BLURRED) / (_SHARP - _BLURRED), 0.0), 1.0)
+
+def _sharpness(detail: float, contrast: float) -> float:
+    """0 … 1, from the deviation of a chip's Laplacian and that of the chip."""
+    return min(max((detail / max(contrast, 1.0) - _BLURRED) / (_SHARP - _BLURRED), 0.0), 1.0)

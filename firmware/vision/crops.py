@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,6 +16,73 @@ from firmware.vision import memory
 # median of the detector's landmarks on frontal faces.
 _MEAN_FACE = (0.227 + 0.2214j, 0.7534 + 0.2214j, 0.4902 + 0.4793j, 0.277 + 0.711j, 0.7034 + 0.711j)
 _HALVINGS = 3
+
+
+class View(NamedTuple):
+    """One way to cut a face out; the answers to all views of a face are averaged.
+
+    Attributes:
+        padding: room around dlib's mean face, as a part of its extent.
+        mirrored: left and right exchanged.
+        lowered: the face stands lower in the chip by this part of its side.
+    """
+
+    padding: float = 0.2
+    mirrored: bool = False
+    lowered: float = 0.0
+
+
+class Region(NamedTuple):
+    """A part of a picture that is halved: its corner in that picture, and its halved size."""
+
+    left: int
+    top: int
+    columns: int
+    rows: int
+
+
+class Cut(NamedTuple):
+    """How a face comes from a frame into a chip.
+
+    A point z = x + iy of the last region's halved picture, or of the frame where there is none,
+    comes to scale·z + shift in the chip.
+
+    Attributes:
+        halvings: each a region of the halved picture before it, the first one of the frame.
+    """
+
+    scale: complex
+    shift: complex
+    halvings: tuple[Region, ...]
+    mirrored: bool
+
+
+def cut_of(
+    landmarks: NDArray[np.float32], side: int, view: View, width_px: int, height_px: int
+) -> Cut:
+    """Where a face of a frame of this size comes to lie in a chip of `side` pixels.
+
+    A face's surroundings are halved until at most every second pixel would be passed over.
+
+    Args:
+        landmarks: f32 (5, 2), in the order of `Detections.landmarks`.
+    """
+    scale, shift = _similarity(landmarks, side, view.padding)
+    shift += side * view.lowered * 1j
+    halvings: list[Region] = []
+    columns, rows = width_px, height_px
+    while len(halvings) < _HALVINGS and abs(scale) <= 0.5:
+        centre = (side * (0.5 + 0.5j) - shift) / scale
+        reach = side * math.sqrt(0.5) / abs(scale) + 2
+        left, top = max(0, int(centre.real - reach)), max(0, int(centre.imag - reach))
+        columns = (min(columns, max(left, int(centre.real + reach))) - left) // 2
+        rows = (min(rows, max(top, int(centre.imag + reach))) - top) // 2
+        if columns <= 0 or rows <= 0:
+            break
+        halvings.append(Region(left, top, columns, rows))
+        shift += scale * (left + 0.5 + (top + 0.5) * 1j)
+        scale *= 2
+    return Cut(scale, shift, tuple(halvings), view.mirrored)
 
 
 class Chips:
@@ -42,10 +110,7 @@ class Chips:
         pixels: NDArray[np.uint8],
         landmarks: NDArray[np.float32],
         target: NDArray[np.float32],
-        *,
-        padding: float = 0.2,
-        mirrored: bool = False,
-        lowered: float = 0.0,
+        view: View = View(),  # noqa: B008  immutable
     ) -> None:
         """Write one face into a row of a network's input.
 
@@ -53,14 +118,15 @@ class Chips:
             pixels: u8 (H, W, 3) BGR, the frame.
             landmarks: f32 (5, 2), in the order of `Detections.landmarks`.
             target: f32 (3, side, side), filled with RGB 0 … 255.
-            padding: room around the mean face, as a part of its extent.
-            mirrored: exchange left and right.
-            lowered: move the face down by this part of the side.
         """
         side = target.shape[1]
-        scale, shift = _similarity(landmarks, side, padding)
-        shift += side * lowered * 1j
-        pixels, scale, shift = self._shrunk(pixels, scale, shift, side)
+        rows, columns = pixels.shape[:2]
+        scale, shift, halvings, mirrored = cut_of(landmarks, side, view, columns, rows)
+        for (left, top, columns, rows), half in zip(halvings, self._halves, strict=False):
+            region = pixels[top : top + 2 * rows, left : left + 2 * columns]
+            smaller = half[:rows, :columns]
+            cv2.resize(region, (columns, rows), dst=smaller, interpolation=cv2.INTER_AREA)
+            pixels = smaller
         turn = np.array(
             ((scale.real, -scale.imag, shift.real), (scale.imag, scale.real, shift.imag))
         )
@@ -69,28 +135,6 @@ class Chips:
         cv2.split(chip, list(planes))
         self.green = planes[1]
         np.copyto(target, planes[::-1, :, ::-1] if mirrored else planes[::-1])
-
-    def _shrunk(
-        self, pixels: NDArray[np.uint8], scale: complex, shift: complex, side: int
-    ) -> tuple[NDArray[np.uint8], complex, complex]:
-        """Halve the face's surroundings until at most every second pixel would be passed over."""
-        for half in self._halves:
-            if abs(scale) > 0.5:
-                break
-            centre = (side * (0.5 + 0.5j) - shift) / scale
-            reach = side * math.sqrt(0.5) / abs(scale) + 2
-            left, top = max(0, int(centre.real - reach)), max(0, int(centre.imag - reach))
-            region = pixels[top : int(centre.imag + reach), left : int(centre.real + reach)]
-            rows, columns = region.shape[0] // 2, region.shape[1] // 2
-            if not rows or not columns:
-                break
-            smaller = half[:rows, :columns]
-            region = region[: 2 * rows, : 2 * columns]
-            cv2.resize(region, (columns, rows), dst=smaller, interpolation=cv2.INTER_AREA)
-            pixels = smaller
-            shift += scale * (left + 0.5 + (top + 0.5) * 1j)
-            scale *= 2
-        return pixels, scale, shift
 
 
 def _similarity(

@@ -1,15 +1,15 @@
-"""From a frame to faces: letterbox, CenterFace, decoding of its heads, suppression of doubles."""
+"""From a frame to faces: CenterFace, decoding of its heads, suppression of doubles."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from firmware.vision import boxes, memory
 from firmware.vision.engine import Engine
-
-cv2.setNumThreads(1)  # the stack of a parked pool thread would keep rows of the last picture
+from firmware.vision.frames import Frame
+from firmware.vision.letterbox import scale_of
+from firmware.vision.sampling import Sampler
 
 MOST_FACES = 64
 """Faces that one frame can give; the weakest beyond that are dropped."""
@@ -48,40 +48,6 @@ class Detections:
         return f"Detections({len(self)})"
 
 
-class Letterbox:
-    """Writes frames of one size into a network's input: scaled evenly, at the top left.
-
-    What the frame does not cover stays zero. `scale` turns the frame's pixels into the input's.
-    """
-
-    def __init__(self, width_px: int, height_px: int, target: NDArray[np.float32]) -> None:
-        rows, columns = target.shape[2:]
-        self.scale = min(columns / width_px, rows / height_px)
-        width, height = round(width_px * self.scale), round(height_px * self.scale)
-        # Halving first keeps thin features that linear sampling alone would skip over, and a mean
-        # of 2x2 pixels costs a tenth of cv2's general INTER_AREA.
-        self._halves: list[NDArray[np.uint8]] = []
-        for step in range(1, int(np.log2(1 / self.scale) + 1e-9) + 1):
-            shape = (height_px >> step, width_px >> step, 3)
-            self._halves.append(memory.allocate(f"detector.half{step}", shape, np.uint8))
-        self._scaled = memory.allocate("detector.scaled", (height, width, 3), np.uint8)
-        self._planes = memory.allocate("detector.planes", (3, height, width), np.uint8)
-        self._plane_list = list(self._planes)
-        self._target = target[0, :, :height, :width]
-
-    def __call__(self, pixels: NDArray[np.uint8]) -> None:
-        """u8 (H, W, 3) BGR → f32 (1, 3, h, w) RGB 0 … 255."""
-        for half in self._halves:
-            rows, columns = half.shape[:2]
-            even = pixels[: 2 * rows, : 2 * columns]
-            cv2.resize(even, (columns, rows), dst=half, interpolation=cv2.INTER_AREA)
-            pixels = half
-        rows, columns = self._scaled.shape[:2]
-        cv2.resize(pixels, (columns, rows), dst=self._scaled, interpolation=cv2.INTER_LINEAR)
-        cv2.split(self._scaled, self._plane_list)
-        np.copyto(self._target, self._planes[::-1])
-
-
 class Detector:
     """CenterFace (Xu et al. 2019, arXiv:1911.03599) on frames of one size.
 
@@ -90,9 +56,11 @@ class Detector:
     y then x as fractions of the box (1, 10, h, w).
     """
 
-    def __init__(self, engine: Engine, width_px: int, height_px: int) -> None:
+    def __init__(self, engine: Engine, sampler: Sampler, width_px: int, height_px: int) -> None:
         self._engine = engine
-        self._letterbox = Letterbox(width_px, height_px, engine.input)
+        self._sampler = sampler
+        rows, columns = engine.input.shape[2:]
+        self._unit = 1 / scale_of(width_px, height_px, columns, rows)
         heat, *heads = engine.outputs
         self._columns = heat.shape[3]
         self._heat = heat.reshape(-1)
@@ -106,16 +74,16 @@ class Detector:
             memory.allocate("detector.found_scores", (MOST_FACES,), np.float32),
         )
 
-    def detect(self, pixels: NDArray[np.uint8], score: float, overlap: float) -> Detections:
+    def detect(self, frame: Frame, score: float, overlap: float) -> Detections:
         """Faces with at least `score`, none sharing more than `overlap` with a better one.
 
         Args:
-            pixels: u8 (H, W, 3) BGR of the size given at construction.
+            frame: of the size given at construction.
 
         Raises:
             EngineError: the engine failed.
         """
-        self._letterbox(pixels)
+        self._sampler.letterbox(frame, self._engine)
         self._engine.run()
         np.greater_equal(self._heat, score, out=self._hot)
         places = np.flatnonzero(self._hot)
@@ -124,7 +92,7 @@ class Detector:
 
     def _decode(self, places: NDArray[np.intp], overlap: float) -> Detections:
         sizes, offsets, marks = self._heads
-        count, unit = len(places), 1 / self._letterbox.scale
+        count, unit = len(places), self._unit
         row, column = np.divmod(places, self._columns)
         size = np.exp(sizes[:, places]) * (_STRIDE * unit)
         centre = (offsets[:, places] + (row, column) + 0.5) * (_STRIDE * unit)

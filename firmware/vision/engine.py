@@ -8,8 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+class Shaped(Protocol):
+    """An array of this process, or one on a GPU."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
 class Engine(Protocol):
-    """One network with fixed shapes over buffers that vision owns and wipes.
+    """One network over buffers of fixed shapes that vision owns and wipes.
 
     What goes in and out is the same whatever network does the job (`trt_engines/convert.py`):
 
@@ -21,17 +28,23 @@ class Engine(Protocol):
 
     Attributes:
         name: the model's name, as in its manifest (`detector`, `age`, `gender`, `expression`).
-        input: f32, the engine's whole input batch (B, 3, H, W), RGB 0 … 255; written in place
-            before `run`.
+        input: f32, the engine's whole input batch (B, 3, H, W), RGB 0 … 255; a `Sampler`
+            (`firmware/vision/sampling.py`) writes it in place before `run`.
         outputs: f32 arrays in the order of the manifest, overwritten by every `run`.
     """
 
     name: str
-    input: NDArray[np.float32]
     outputs: tuple[NDArray[np.float32], ...]
 
-    def run(self) -> None:
+    @property
+    def input(self) -> Shaped: ...
+
+    def run(self, rows: int = 0) -> None:
         """Infer from `input` into `outputs`.
+
+        Args:
+            rows: how many rows of the batch were written, from the first; 0: all. What stands in
+                the other rows of `outputs` means nothing.
 
         Raises:
             EngineError: the vendor's runtime failed; vision is then replaced.

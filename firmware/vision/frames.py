@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Layout = Literal["bgr8", "rgb8", "nv12"]
+"""How a picture lies in memory: three bytes a pixel, or a plane of luma and one of chroma pairs."""
+
+
+class GpuImage(NamedTuple):
+    """A picture on the GPU, in memory of the camera driver's that it clears after use.
+
+    Attributes:
+        address: of its first byte. Rows follow each other without a gap; the chroma plane of
+            `nv12` follows the luma plane.
+    """
+
+    address: int
+    layout: Layout
+    width_px: int
+    height_px: int
 
 
 class Frame:
@@ -13,14 +30,16 @@ class Frame:
 
     Attributes:
         pixels: u8 (H, W, 3), BGR, owned by vision's buffer registry.
+        image: where the picture is when the camera left it on the GPU; `pixels` is then unused.
         captured_at_ns: monotonic clock, nanoseconds.
         index: counts frames since the source was opened.
     """
 
-    __slots__ = ("captured_at_ns", "index", "pixels")
+    __slots__ = ("captured_at_ns", "image", "index", "pixels")
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         self.pixels = pixels
+        self.image: GpuImage | None = None
         self.captured_at_ns = 0
         self.index = -1
 
@@ -46,7 +65,7 @@ class FrameSource(Protocol):
     frames_per_s: float
 
     def read(self, frame: Frame) -> bool:
-        """Fill `frame.pixels` in place and set its time and index.
+        """Fill `frame.pixels` in place, or set `frame.image`, and set its time and index.
 
         Returns: False when a clip has come to its end (a camera never ends).
 

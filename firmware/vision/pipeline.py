@@ -16,6 +16,7 @@ from firmware.vision.detection import Detector
 from firmware.vision.engine import Engine
 from firmware.vision.frames import Frame
 from firmware.vision.interactions import Interactions
+from firmware.vision.sampling import HostSampler, Sampler
 from firmware.vision.tracking import Track, Tracker
 
 BUFFERS = (
@@ -40,6 +41,7 @@ class Pipeline:
         model_set: names the models in every record.
         frame_px: width and height of the frames.
         wall_s: the wall clock, Unix seconds.
+        sampler: fills the engines' inputs; None: OpenCV does, for engines on the processor.
 
     Attributes:
         frame: filled by the source before each `turn`.
@@ -55,14 +57,16 @@ class Pipeline:
         model_set: str,
         frame_px: tuple[int, int],
         wall_s: Callable[[], float] = time.time,
+        sampler: Sampler | None = None,
     ) -> None:
         width_px, height_px = frame_px
         self.settings = settings
         self.engines = engines
         self.frame = Frame(memory.allocate("frame.pixels", (height_px, width_px, 3), np.uint8))
-        self.detector = Detector(engines["detector"], width_px, height_px)
+        sampler = sampler or HostSampler(engines, width_px, height_px)
+        self.detector = Detector(engines["detector"], sampler, width_px, height_px)
         self.tracker = Tracker()
-        self.attributes = Attributes(engines, width_px, height_px)
+        self.attributes = Attributes(engines, sampler, width_px, height_px)
         self.interactions = Interactions(width_px, height_px)
         self.parted = False
         self._model_set = model_set
@@ -79,7 +83,7 @@ class Pipeline:
             EngineError: an engine failed.
         """
         frame, rules = self.frame, self.settings
-        faces = self.detector.detect(frame.pixels, rules.detection.score, rules.detection.overlap)
+        faces = self.detector.detect(frame, rules.detection.score, rules.detection.overlap)
         ended = self.tracker.update(faces, frame.captured_at_ns, rules.tracking)
         self.parted = bool(ended)
         self.interactions.observe(self.tracks, frame.captured_at_ns, rules.interactions)

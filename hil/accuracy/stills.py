@@ -14,7 +14,9 @@ from firmware.settings import Settings
 from firmware.vision import memory, models
 from firmware.vision.attributes import Attributes
 from firmware.vision.detection import Detections, Detector
+from firmware.vision.frames import Frame
 from firmware.vision.pipeline import BUFFERS
+from firmware.vision.sampling import HostSampler
 from hil.accuracy.labelled import read
 
 FRAME_PX = (640, 360)
@@ -40,8 +42,9 @@ def detect(
                 if engine:
                     engine.close()
                 engine = OnnxEngine(folder, model)
-            detector = Detector(engine, width, height)
-            yield path, detector.detect(picture, score, rules.overlap)
+            sampler = HostSampler({"detector": engine}, width, height)
+            detector = Detector(engine, sampler, width, height)
+            yield path, detector.detect(Frame(picture), score, rules.overlap)
             memory.release("detector")
     finally:
         memory.release("detector")
@@ -57,14 +60,13 @@ class Visitor:
         self._rules = settings.detection
         chosen = models.chosen(folder, settings, FRAME_PX)
         self._engines = {model.name: OnnxEngine(folder, model) for model in chosen}
-        self._frame: NDArray[np.uint8] = memory.allocate(
-            "frame.pixels", (height, width, 3), np.uint8
-        )
-        self._detector = Detector(self._engines["detector"], width, height)
-        self._attributes = Attributes(self._engines, width, height)
+        self._frame = Frame(memory.allocate("frame.pixels", (height, width, 3), np.uint8))
+        sampler = HostSampler(self._engines, width, height)
+        self._detector = Detector(self._engines["detector"], sampler, width, height)
+        self._attributes = Attributes(self._engines, sampler, width, height)
 
     def look(self, crop: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]] | None:
-        """What the networks answer (`Attributes.answers`) about the face in the middle.
+        """What the networks answer (a row of `Attributes.answers`) about the face in the middle.
 
         Args:
             crop: u8 (h, w, 3) BGR; a larger one than the frame is made to fit.
@@ -75,16 +77,16 @@ class Visitor:
         if fit < 1:
             crop = np.asarray(cv2.resize(crop, None, fx=fit, fy=fit, interpolation=cv2.INTER_AREA))
         height, width = crop.shape[:2]
-        top, left = (self._frame.shape[0] - height) // 2, (self._frame.shape[1] - width) // 2
-        self._frame.fill(_GREY)
-        self._frame[top : top + height, left : left + width] = crop
+        top, left = (FRAME_PX[1] - height) // 2, (FRAME_PX[0] - width) // 2
+        self._frame.pixels.fill(_GREY)
+        self._frame.pixels[top : top + height, left : left + width] = crop
         rules = self._rules
         faces = self._detector.detect(self._frame, rules.score, rules.overlap)
         x, y = FRAME_PX[0] / 2, FRAME_PX[1] / 2
         for (x1, y1, x2, y2), landmarks in zip(faces.boxes_xyxy, faces.landmarks, strict=True):
             if x1 < x < x2 and y1 < y < y2:
-                self._attributes.look(self._frame, landmarks)
-                return self._attributes.answers
+                self._attributes.look(self._frame, [landmarks])
+                return {name: given[0] for name, given in self._attributes.answers.items()}
         return None
 
     def close(self) -> None:

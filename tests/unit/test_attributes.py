@@ -15,6 +15,7 @@ from firmware.settings import Attributes as Rules
 from firmware.vision import memory
 from firmware.vision.attributes import VIEWS, Attributes
 from firmware.vision.frames import Frame
+from firmware.vision.sampling import HostSampler
 from firmware.vision.tracking import State, Track
 from tests.unit import networks
 from tests.unit.test_pose import turned
@@ -39,17 +40,18 @@ class Bench:
             for name, answer in answers.items()
         }
         for engine in self.engines.values():
-            engine.run = self._counted(engine)  # type: ignore[method-assign]
-        self.attributes = Attributes(self.engines, 1280, 720)
+            engine.run = self._counted(engine)  # type: ignore[assignment, method-assign]
+        sampler = HostSampler(self.engines, 1280, 720)
+        self.attributes = Attributes(self.engines, sampler, 1280, 720)
         random = np.random.default_rng(1)
         self.frame = Frame(random.integers(0, 255, (720, 1280, 3)).astype(np.uint8))
 
-    def _counted(self, engine: OnnxEngine) -> Callable[[], None]:
+    def _counted(self, engine: OnnxEngine) -> Callable[[int], None]:
         run = engine.run
 
-        def counted() -> None:
+        def counted(rows: int = 0) -> None:
             self.runs[engine.name] += 1
-            run()
+            run(rows)
 
         return counted
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from firmware.vision import memory
-from firmware.vision.crops import Chips
+from firmware.vision.crops import Chips, View
 from tests.unit.test_pose import turned
 
 SIDE = 64
@@ -68,7 +68,7 @@ def test_padding_gives_room_around_the_face(chips: Chips) -> None:
     for padding in (0.1, 0.2, 0.4):
         places = []
         for eye in landmarks[:2]:
-            chips.cut(spots(eye[None], 10), landmarks, target, padding=padding)
+            chips.cut(spots(eye[None], 10), landmarks, target, View(padding))
             places.append(middle(target)[0])
         distances.append(places[1] - places[0])
     assert distances[0] * 1.2 == pytest.approx(distances[1] * 1.4, rel=0.02)
@@ -78,14 +78,14 @@ def test_padding_gives_room_around_the_face(chips: Chips) -> None:
 def test_a_mirrored_chip_has_the_left_eye_at_the_right(chips: Chips) -> None:
     landmarks = face(60, 0, (600, 300))
     target = np.zeros((3, SIDE, SIDE), np.float32)
-    chips.cut(spots(landmarks[:1], 10), landmarks, target, mirrored=True)
+    chips.cut(spots(landmarks[:1], 10), landmarks, target, View(mirrored=True))
     assert middle(target)[0] == pytest.approx(1 - EYES[0][0], abs=0.03)
 
 
 def test_a_lowered_face_stands_lower(chips: Chips) -> None:
     landmarks = face(60, 0, (600, 300))
     target = np.zeros((3, SIDE, SIDE), np.float32)
-    chips.cut(spots(landmarks[:1], 10), landmarks, target, lowered=0.1)
+    chips.cut(spots(landmarks[:1], 10), landmarks, target, View(lowered=0.1))
     assert middle(target)[1] == pytest.approx(EYES[0][1] + 0.1, abs=0.03)
 
 

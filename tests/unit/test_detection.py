@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from firmware.vision import memory
-from firmware.vision.detection import MOST_FACES, Detections, Detector, Letterbox
+from firmware.vision.detection import MOST_FACES, Detections, Detector
+from firmware.vision.frames import Frame
+from firmware.vision.letterbox import Letterbox, scale_of
+from firmware.vision.sampling import HostSampler
 from tests.unit import networks
 
 WIDTH, HEIGHT = 64, 64
@@ -53,8 +56,10 @@ def detect(
     answers = {"heatmap": heat, "size": size, "offset": offset, "landmarks": marks}
     engine = networks.constant(folder, "detector", (1, 3, HEIGHT, WIDTH), answers)
     width_px, height_px = frame_px
-    detector = Detector(engine, width_px, height_px)
-    return detector.detect(np.zeros((height_px, width_px, 3), np.uint8), score, 0.3)
+    sampler = HostSampler({"detector": engine}, width_px, height_px)
+    detector = Detector(engine, sampler, width_px, height_px)
+    frame = Frame(np.zeros((height_px, width_px, 3), np.uint8))
+    return detector.detect(frame, score, 0.3)
 
 
 def test_a_peak_becomes_a_box_around_the_middle_of_its_cell(tmp_path: Path) -> None:
@@ -130,7 +135,7 @@ def test_a_frame_keeps_its_shape_at_the_top_left(
     letterbox = Letterbox(*frame_px, target)
     letterbox(np.full((frame_px[1], frame_px[0], 3), (10, 20, 30), np.uint8))
     width, height = covered
-    assert letterbox.scale == pytest.approx(width / frame_px[0], rel=0.01)
+    assert scale_of(*frame_px, 448, 256) == pytest.approx(width / frame_px[0], rel=0.01)
     for plane, value in zip(target[0], (30, 20, 10), strict=True):  # red, green, blue
         assert (plane[:height, :width] == value).all()
         assert not plane[height:].any() and not plane[:, width:].any()
@@ -153,12 +158,11 @@ def test_a_point_is_where_the_scale_says(frame_px: tuple[int, int]) -> None:
     x, y = frame_px[0] * 3 // 4, frame_px[1] // 3
     frame[y - 12 : y + 12, x - 12 : x + 12] = 255
     letterbox(frame)
+    scale = scale_of(*frame_px, 448, 256)
     weight = target[0].sum(axis=0)
     rows, columns = np.indices(weight.shape)
     middle = (columns * weight).sum() / weight.sum(), (rows * weight).sum() / weight.sum()
-    assert middle == pytest.approx(
-        ((x * letterbox.scale) - 0.5, (y * letterbox.scale) - 0.5), abs=0.3
-    )
+    assert middle == pytest.approx(((x * scale) - 0.5, (y * scale) - 0.5), abs=0.3)
 
 
 def test_detections_say_nothing_about_faces_when_printed(tmp_path: Path) -> None:
