@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import signal
 
-SILENT_S = 60
-"""A child that says nothing for so long is ended and started again."""
+VISION_S, UPLINK_S = 60, 15
+"""A child that says nothing for so long is ended and started again. Both speak every few seconds,
+but vision first has to load its models."""
 
 _SYSTEM = 1
 
 
-def extend() -> None:
+def extend(seconds: int) -> None:
     """Called whenever the child reports; it dies of SIGALRM when the next call does not come."""
     if os.getppid() == _SYSTEM:
-        signal.alarm(SILENT_S)
+        signal.alarm(seconds)

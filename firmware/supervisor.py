@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from firmware import __version__, clock, launcher, messages, settings
+from firmware import __version__, clock, deadline, launcher, messages, settings
 from firmware.errors import ConfigError, PrivacyError, SensorError, UplinkError
 from firmware.event_log import log
 from firmware.health import Health
@@ -31,8 +31,6 @@ CLOSE_S = 15.0
 DRAIN_S = 30.0
 """Time that the uplink then has to deliver what waits."""
 STATUS_S = 2.0
-VISION_SILENT_S, UPLINK_SILENT_S = 60.0, 15.0
-"""Both speak every few seconds; vision first has to load its models."""
 
 
 class Phase(Enum):
@@ -72,10 +70,10 @@ class Supervisor:
         self.outbox = Outbox(current.outbox.capacity)
         self.numbers = Numbers(NumberFile(Path(current.identity.directory) / "numbers"))
         self.health = Health()
-        self.vision = Ward("vision", start, silent_s=VISION_SILENT_S)
+        self.vision = Ward("vision", start, silent_s=deadline.VISION_S)
         # An uplink that its watchdog ended has lived that long: it goes on at once, however often.
         steady_s = min(current.hub.acknowledge_s, STEADY_S)
-        self.uplink = Ward("uplink", start, silent_s=UPLINK_SILENT_S, steady_s=steady_s)
+        self.uplink = Ward("uplink", start, silent_s=deadline.UPLINK_S, steady_s=steady_s)
         self.wards = (self.vision, self.uplink)
         self.phase = Phase.RUNNING
         self.verdict: SensorError | None = None

@@ -22,7 +22,7 @@ def main() -> int:
     channel = socket.socket(fileno=parser.parse_args().channel)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the supervisor says when to stop
-    deadline.extend()
+    deadline.extend(deadline.UPLINK_S)
     start = messages.receive(channel)
     if not isinstance(start, messages.StartUplink):
         return 1

@@ -83,7 +83,7 @@ class Uplink:
             if now >= next_health:
                 next_health = now + HEALTH_S
                 self._tell(self._health())
-                deadline.extend()
+                deadline.extend(deadline.UPLINK_S)
             if now >= next_expiry:
                 next_expiry = now + EXPIRY_S
                 self._watch_expiry()

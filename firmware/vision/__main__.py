@@ -32,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m firmware.vision")
     parser.add_argument("--channel", type=int, required=True, help="inherited socket")
     channel = socket.socket(fileno=parser.parse_args().channel)
-    deadline.extend()
+    deadline.extend(deadline.VISION_S)
     try:
         start = messages.receive(channel)
         if not isinstance(start, messages.StartVision):

@@ -190,7 +190,7 @@ class Worker:
             if self._tally.due(HEALTH_S):
                 health = self._tally.report(len(self._pipeline.tracks))
                 messages.send(self._channel, health)
-                deadline.extend()
+                deadline.extend(deadline.VISION_S)
             wait_s = min(max(0.0, until - time.monotonic()), HEALTH_S)
             if self._poll.poll(wait_s * 1000):
                 paused = self._paused

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from firmware import launcher, messages, supervisor, ward
+from firmware import deadline, launcher, messages, supervisor, ward
 from firmware.errors import CameraError, PrivacyError, ProvisioningError
 from firmware.settings import check
 from firmware.supervisor import Supervisor
@@ -221,7 +221,7 @@ def test_twin_never_shows_a_pause_that_a_restart_has_ended(keep: Keeper) -> None
 
 
 def test_silent_child_is_replaced(keep: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "VISION_SILENT_S", 1.0)
+    monkeypatch.setattr(deadline, "VISION_S", 1.0)
     run = keep({"turns": [{"seal": 1}, {"seal": 1, "then": "end"}]})
     run.keeper.run()
     assert run.delivered[:2] == [1, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -81,11 +82,21 @@ def test_the_clock_s_state_comes_from_the_kernel(monkeypatch: pytest.MonkeyPatch
 def test_nanoseconds_and_microseconds_are_told_apart(
     monkeypatch: pytest.MonkeyPatch, status: int, expected: clock.Discipline
 ) -> None:
-    class Kernel:
-        def adjtimex(self, buffer: list[int]) -> int:
-            assert buffer[0] == 0  # it is asked, never set
-            buffer[1], buffer[3], buffer[5] = 2_000_000, 3_000, status
-            return 0
+    def adjtimex(buffer: list[int]) -> int:
+        assert buffer[0] == 0  # it is asked, never set
+        buffer[1], buffer[3], buffer[5] = 2_000_000, 3_000, status
+        return 0
 
-    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: Kernel())
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: SimpleNamespace(adjtimex=adjtimex))
     assert clock.discipline() == expected
+
+
+def test_where_the_kernel_may_not_be_asked_the_time_service_s_mark_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    refused = SimpleNamespace(adjtimex=lambda _: -1)
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: refused)
+    monkeypatch.setattr(clock, "_TIMESYNCD", tmp_path / "synchronized")
+    assert not clock.synchronised()
+    (tmp_path / "synchronized").touch()
+    assert clock.synchronised()
