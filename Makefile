@@ -50,7 +50,7 @@ accuracy: models  ## accuracy on labelled pictures: make accuracy DATA=dir → b
 scenes: models  ## counting and tracking on the standard scenes → build/reports/scenes.json
 	$(BIN)/python -m hil.scenes evaluate
 
-faults: setup  ## 20,000 records through 500 faults → build/reports/faults.json
+faults: setup  ## 20,000 records through 500 faults, with each of two SDKs → build/reports/faults.json
 	$(BIN)/python -m hil.faults
 
 proof: models  ## search the sensor for traces of 50 visitors → build/reports/proof.json
@@ -82,6 +82,9 @@ lock:  ## write requirements/*.txt again from setup.cfg
 	  build/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 	    --no-emit-index-url --custom-compile-command "make lock" \
 	    --extra $$extra setup.cfg requirements/build.in -o requirements/$$extra.txt || exit 1; done
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	  --no-emit-index-url --custom-compile-command "make lock" \
+	  requirements/sdk-2.14.0.in -o requirements/sdk-2.14.0.txt
 
 clean:  ## remove everything that was built here
 	rm -rf $(VENV) build *.egg-info

@@ -38,7 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="flow-sensor",
         description="A visitor sensor that keeps nothing of the people it sees.",
         epilog="Exit status: 0 all went well, 2 wrong usage, 10 settings, 11 privacy, 12 camera, "
-        "13 model or engine, 14 sealing, 15 hub, 16 identity.",
+        "13 model or engine, 14 sealing, 15 hub, 16 identity, 17 a reboot "
+        "was asked for.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -140,14 +141,13 @@ def _run(options: argparse.Namespace) -> int:
     start: Starter = launcher.start
     if options.sockets:
         start = functools.partial(launcher.connect, folder=options.sockets)
-    Supervisor(
+    return Supervisor(
         current,
         device=settings.device_id(current.identity),
         recipient_key=settings.recipient_key(current.sealing),
         progress=options.progress,
         start=start,
     ).run()
-    return 0
 
 
 def _trial(source: str | None) -> int:

@@ -31,6 +31,7 @@ CLOSE_S = 15.0
 DRAIN_S = 30.0
 """Time that the uplink then has to deliver what waits."""
 STATUS_S = 2.0
+REBOOT_STATUS = 17
 
 
 class Phase(Enum):
@@ -87,8 +88,11 @@ class Supervisor:
         self._next_health = time.monotonic() + min(current.health.every_s, 10.0)
         self._next_status = 0.0
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Run until a signal, the end of a clip, or an error that no restart can mend.
+
+        Returns: `REBOOT_STATUS` when the operator asked for a reboot, which the unit that runs
+        this knows how to do; else 0.
 
         Raises:
             SensorError: what the sensor stopped for.
@@ -117,6 +121,7 @@ class Supervisor:
             log("sensor_stopped", reason=self._stop_reason, waiting=waiting, sealed=sealed)
         if self.verdict:
             raise self.verdict
+        return REBOOT_STATUS if self._stop_reason == "reboot" else 0
 
     def stop(self, reason: str) -> None:
         """Begin the orderly stop; a second call changes nothing."""
@@ -199,6 +204,9 @@ class Supervisor:
             case messages.MethodCall(request, name, _):
                 status, answer = self._call(name)
                 self.uplink.post(messages.MethodResult(request, status, answer))
+                if name == "restart":  # numbers and outbox stay
+                    for ward in self.wards:
+                        ward.post(messages.Stop())
                 log("method_called", method=name if status != 404 else "unknown", status=status)
 
     def _meet_hub(self, reported_number: int, newer_key: bytes) -> None:
@@ -264,7 +272,7 @@ class Supervisor:
             case "identify":
                 log("identify", seconds=10)
             case "restart":
-                self.vision.post(messages.Stop())
+                pass  # once this is answered
             case "reboot":
                 self.stop("reboot")
             case _:

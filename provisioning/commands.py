@@ -160,7 +160,7 @@ def recipient(options: Namespace) -> None:
     if not options.operator.exists():
         made = KeyFile.create(options.operator)
         public = options.operator.with_suffix(".pem")
-        write_new(public, _public_pem(made), mode=0o644)
+        write_new(public, public_pem(made), mode=0o644)
         print(f"operator's key: {options.operator}; pin {public} as [sealing] operator")
     statement = key_statement.issue(
         _content(options.public),
@@ -228,7 +228,7 @@ def _newest(issued: Issued, device: str) -> Path:
     return found[-1]
 
 
-def _public_pem(key: KeyFile) -> bytes:
+def public_pem(key: KeyFile) -> bytes:
     return serialization.load_der_public_key(key.public_key()).public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )

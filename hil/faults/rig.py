@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import shutil
 import signal
 import struct
 import subprocess
 import sys
-from collections import Counter
+import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from firmware import envelope
-from firmware.device_trust import DeviceTrust
-from firmware.reader import Reader
-from firmware.recipient import PrivateKey, keygen
+from firmware import key_statement, messages
+from firmware.recipient import keygen
 from firmware.uplink import identity
+from hil.faults import sensor
 from hil.faults.processes import Process
 from hil.faults.sensor import Plan
-from hil.local_hub import Service, events
+from hil.faults.tally import Tally
+from hil.local_hub import Service
 from provisioning.authority import Authority
+from provisioning.commands import public_pem
 from provisioning.issued import Issued
 
 HUB = "hub.campaign.test"
@@ -57,8 +55,11 @@ class Rig:
         capacity: int = 100_000,
     ) -> None:
         self.folder, self.hub = folder, hub
-        self.truth = folder / "truth"
-        self.truth.touch()
+        (folder / "truth").touch()
+        self._issued = Issued(folder / "ca")
+        self.tally = Tally(folder / "truth", hub.capture, folder / "ca" / "issued")
+        self._operator = identity.KeyFile.create(folder / "operator.key")
+        self._serial = 0
         self._allowed = folder / "allowed"
         self.allow(0)
         self.no_dns = folder / "no-dns"
@@ -66,27 +67,24 @@ class Rig:
         self._clock = folder / "clock"
         self._clock.write_bytes(bytes(8))
         self._shim = _clock_shim(folder)
-        self._read_to = 0
-        self.stored: Counter[int] = Counter()
-        """Interaction number → how often the hub has stored it."""
-        self.messages: Counter[str] = Counter()
-        """Message id → how often."""
-        plan = self._plan(address, python, rate, capacity)
-        (folder / "plan.json").write_bytes(msgspec.json.encode(plan))
+        self._plan = self._planned(address, python, rate, capacity)
+        (folder / "plan.json").write_bytes(msgspec.json.encode(self._plan))
         self.process = self._start()
 
-    def _plan(self, address: str, python: str, rate: float, capacity: int) -> Plan:
-        partition, ca = self.folder / "identity", self.folder / "ca"
+    def _planned(self, address: str, python: str, rate: float, capacity: int) -> Plan:
+        partition = self.folder / "identity"
         self.batch = Authority.root("Campaign").batch("Campaign batch")
-        self._issued = Issued(ca)
         request = identity.request(partition, DEVICE)
         certificate = self.batch.device(request)
         (partition / identity.CERTIFICATE_FILE).write_bytes(certificate)
         self._issued.keep(DEVICE, certificate)
-        self._secret, public = keygen(self.folder / "recipient")
+        operator, recipient = self.folder / "operator.pem", self.folder / "recipient.statement"
+        operator.write_bytes(public_pem(self._operator))
+        recipient.write_bytes(self._new_statement())
         self.hub.enrol("campaign", group=True, certificates=[self.batch.certificate])
         settings: dict[str, object] = {
             "identity": {"directory": str(partition)},
+            "sealing": {"operator": str(operator)},
             "outbox": {"capacity": capacity},
             "health": {"every_s": 5.0},
             "hub": {
@@ -103,11 +101,11 @@ class Rig:
         return Plan(
             settings=settings,
             device=DEVICE,
-            recipient=str(public),
+            recipient=str(recipient),
             python=python,
             names=names,
             no_dns=str(self.no_dns),
-            truth=str(self.truth),
+            truth=str(self.folder / "truth"),
             rate=rate,
             allowed=str(self._allowed),
         )
@@ -152,40 +150,7 @@ class Rig:
         children = self.supervisor().children()
         return next((one for one in children if "hil.faults.uplink" in one.words()), None)
 
-    # ---- what has come of it ---------------------------------------------------------------------
-
-    def sealed(self) -> list[int]:
-        """All numbers that were ever sealed, in order."""
-        return [int(line) for line in self.truth.read_text("ascii").splitlines()]
-
-    def look(self) -> int:
-        """Read what the hub has stored since; → records stored so far, each counted once."""
-        with self.hub.capture.open("rb") as file:
-            file.seek(self._read_to)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                self._read_to += len(line)
-                self._count(json.loads(line))
-        return len(self.stored)
-
-    def _count(self, line: dict[str, Any]) -> None:
-        if line["properties"].get("kind") != "records":
-            return
-        self.messages[line["message_id"]] += 1
-        for signed in envelope.unpack(base64.b64decode(line["body"])):
-            self.stored[envelope.split(signed)[0].number] += 1
-
-    def opened(self) -> Counter[int]:
-        """What the reader makes of the capture: number → how often it gave it out."""
-        trust = DeviceTrust.from_folder(self.folder / "ca" / "issued")
-        reader = Reader([PrivateKey.load(self._secret)], trust)
-        found: Counter[int] = Counter()
-        for event in events(self.hub.capture):
-            reading = reader.read(event.body, event.device)
-            assert not reading.refused, reading.refused
-            found.update(one.number for one in reading.records if one.kind == "interaction")
-        return found
+    # ---- the operator, and who would like to be one ----------------------------------------------
 
     def renew(self) -> None:
         """The operator answers the device's request for a new certificate, if it made one."""
@@ -194,6 +159,50 @@ class Rig:
             certificate = self.batch.device(request.encode(), device=DEVICE)
             self._issued.keep(DEVICE, certificate)
             self.hub.patch(DEVICE, {"identity": {"certificate": certificate.decode()}})
+
+    def new_recipient(self) -> None:
+        """The operator names another key to seal to; the reader keeps the ones before."""
+        self._state(self._new_statement().decode())
+
+    def swap_recipient(self) -> str:
+        """The hub names a key of its own: → the reason why the device refuses it."""
+        _, public = keygen(self.folder / f"hub-s-own-{time.monotonic_ns()}")
+        forger = identity.KeyFile.create(public.with_suffix(".forger.key"))
+        forged = self._signed(public.read_bytes(), forger).decode()
+        good = self.hub.twin(DEVICE)["desired"].get("recipient", {}).get("statement")
+        self._state(forged)
+        until = time.monotonic() + STOP_WITHIN_S
+        while not (reason := self._refusal()):
+            if time.monotonic() > until:
+                raise AssertionError("the hub's own recipient was not refused")
+            time.sleep(0.1)
+        self._state(good)
+        return reason
+
+    def _new_statement(self) -> bytes:
+        self._serial += 1
+        secret, public = keygen(self.folder / f"recipient-{self._serial}")
+        self.tally.secrets.append(secret)
+        return self._signed(public.read_bytes(), self._operator)
+
+    def _signed(self, public: bytes, by: identity.KeyFile) -> bytes:
+        return key_statement.issue(public, serial=self._serial, issued_utc_s=0, operator=by)
+
+    def _state(self, statement: str | None) -> None:
+        self.hub.patch(DEVICE, {"recipient": {"statement": statement}})
+
+    def _refusal(self) -> str:
+        return str(self.hub.twin(DEVICE)["reported"].get("recipient", {}).get("rejected") or "")
+
+    def impostor(self, seconds: float) -> None:
+        """Another device shows the same identity for a while."""
+        child = sensor.start(self._plan, "uplink")
+        key = Path(self._plan.recipient).read_bytes()
+        messages.send(child.channel, messages.StartUplink(self._plan.settings, DEVICE, key))
+        time.sleep(seconds)
+        child.process.kill()
+        child.process.wait()
+        child.channel.close()
 
     # ---- what can be broken besides the hub ------------------------------------------------------
 
@@ -211,33 +220,6 @@ class Rig:
             self.no_dns.unlink(missing_ok=True)
         else:
             self.no_dns.touch()
-
-
-class Link:
-    """The loopback interface of a network namespace of our own, which may lose packets."""
-
-    def __init__(self) -> None:
-        self.can_lose = bool(shutil.which("nft")) and os.environ.get("FLOW_NAMESPACE") == "1"
-        if self.can_lose:
-            made = _nft("add table inet campaign") and _nft(
-                "add chain inet campaign in { type filter hook input priority 0; }"
-            )
-            self.can_lose = made and _nft(
-                "add rule inet campaign in numgen random mod 100 < 0 drop"
-            )
-            self.lose(0)
-
-    def lose(self, percent: int) -> None:
-        """Drop so many of a hundred packets that arrive."""
-        if self.can_lose:
-            _nft("flush chain inet campaign in")
-            if percent:
-                _nft(f"add rule inet campaign in numgen random mod 100 < {percent} drop")
-
-
-def _nft(rule: str) -> bool:
-    done = subprocess.run(["nft", rule], capture_output=True, timeout=10, check=False)
-    return done.returncode == 0
 
 
 def _clock_shim(folder: Path) -> Path | None:

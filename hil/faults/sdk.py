@@ -8,24 +8,28 @@ import venv
 
 from hil.report import ROOT
 
+OTHER = "2.14.0"
+"""The newest release that is not a candidate; locked in requirements/sdk-2.14.0.txt."""
+
 
 def interpreter(version: str) -> str:
-    """A Python with azure-iot-device of that version, made below build/ when it is missing; our
-    own for "".
+    """A Python with azure-iot-device of that version, made below build/ from its locked
+    requirements when it is missing; our own for "".
 
     Raises:
         subprocess.CalledProcessError: the packages cannot be had.
     """
     if not version:
         return sys.executable
+    locked = ROOT / "requirements" / f"sdk-{version}.txt"
     folder = ROOT / "build" / f"sdk-{version}"
-    python = folder / "bin" / "python"
-    if not (folder / ".done").exists():
+    python, mark = folder / "bin" / "python", folder / ".installed"
+    content = locked.read_text("utf-8")
+    if not mark.exists() or mark.read_text("utf-8") != content:
         venv.create(folder, with_pip=True, clear=True)
-        packages = [f"azure-iot-device=={version}", "cryptography>=50", "msgspec>=0.19"]
-        words = [str(python), "-m", "pip", "install", "--quiet", *packages]
-        subprocess.run(words, check=True, timeout=600)
-        (folder / ".done").touch()
+        install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+        subprocess.run([*install, "-r", str(locked)], check=True, timeout=600)
+        mark.write_text(content, "utf-8")
     return str(python)
 
 

@@ -1,5 +1,6 @@
 """Envelopes at a steady rate instead of vision: `python -m hil.faults.source --channel FD …`.
 
+It obeys as vision does: leases, pause, a new recipient's key that the operator has signed.
 Each number is written to the file of truth before it is sealed, so that a record which died with
 a process is missed by the tally.
 """
@@ -14,7 +15,9 @@ import time
 from collections import deque
 from pathlib import Path
 
-from firmware import messages, sealing
+from firmware import messages, sealing, settings
+from firmware.errors import SealError
+from firmware.key_statement import RecipientKey
 from firmware.record import Interaction
 
 HEALTH_S = 2.0
@@ -36,13 +39,15 @@ class Source:
         self._allowed = allowed
         self._pause_s = 1 / rate
         self._numbers: deque[int] = deque()
+        self._paused = False
 
     def run(self) -> None:
         """Seal at the rate until the supervisor says stop or is gone."""
         start = messages.receive(self._channel)
         assert isinstance(start, messages.StartVision)
         self._device = start.device
-        self._recipient = sealing.Recipient.from_bytes(start.recipient_key)
+        self._key = RecipientKey(settings.operator_key(settings.check(start.settings).sealing))
+        self._recipient = self._key.take(start.recipient_key)
         messages.send(self._channel, messages.VisionReady("0000fa17"))
         due = spoke = time.monotonic()
         while self._obeys(max(0.0, due - time.monotonic())):
@@ -52,7 +57,8 @@ class Source:
                 messages.send(self._channel, messages.VisionHealth())
             if now >= due:
                 due = max(due + self._pause_s, now - 1.0)
-                if self._numbers and self._sealed < int(self._allowed.read_text("ascii")):
+                free = bool(self._numbers) and not self._paused
+                if free and self._sealed < int(self._allowed.read_text("ascii")):
                     self._sealed += 1
                     self._seal(self._numbers.popleft())
 
@@ -62,8 +68,14 @@ class Source:
             message = messages.receive(self._channel)
             if message is None or isinstance(message, messages.Stop):
                 return False
-            if isinstance(message, messages.NumberLease):
-                self._numbers.extend(range(message.first, message.first + message.count))
+            match message:
+                case messages.NumberLease(first, count):
+                    self._numbers.extend(range(first, first + count))
+                case messages.Recipient(public_key):
+                    with contextlib.suppress(SealError):  # whoever sent it, ours is good
+                        self._recipient = self._key.take(public_key)
+                case messages.Pause() | messages.Resume():
+                    self._paused = isinstance(message, messages.Pause)
             timeout_s = 0.0
         return True
 

@@ -14,9 +14,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from azure.iot.device.provisioning.pipeline import constant
+
+from firmware.drivers import azure_hub
 from firmware.uplink import __main__ as entry
+from firmware.uplink import worker
 
 _resolve = socket.getaddrinfo
+HEALTH_S, KEEP_ALIVE_S, SDK_TIMEOUT_S = 0.5, 4, 4
+"""Instead of 5 s, 25 s and the 30 s that the SDK gives a registration service to answer."""
 
 
 def main() -> int:
@@ -31,6 +37,9 @@ def main() -> int:
         return _resolve(options.names.get(host, host), *more, **named)
 
     socket.getaddrinfo = resolve
+    worker.HEALTH_S = HEALTH_S
+    vars(azure_hub)["KEEP_ALIVE_S"] = KEEP_ALIVE_S
+    constant.DEFAULT_TIMEOUT_INTERVAL = SDK_TIMEOUT_S
     sys.argv[1:] = rest
     return entry.main()
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from firmware.supervisor import REBOOT_STATUS
+
 UNITS = Path(__file__).parents[2] / "build_scripts" / "units"
 
 # systemd-analyze's exposure levels (0 safe … 10 none); vision's and the uplink's are promised
@@ -51,6 +53,13 @@ def test_exposure_that_systemd_sees_is_within_its_promise(name: str) -> None:
     level = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
     assert level and float(level[1]) <= EXPOSURE_MOST[name]
     assert "ignoring" not in done.stderr
+
+
+def test_a_reboot_that_was_asked_for_and_nothing_else_reboots() -> None:
+    found = unit("flow-supervisor.service")
+    assert found["FailureAction"] == ["reboot"]
+    assert found["Restart"] == ["always"]  # so that nothing else ends in failure
+    assert found["RestartPreventExitStatus"] == [str(REBOOT_STATUS)]
 
 
 def test_vision_has_no_network_and_the_uplink_no_camera() -> None:
