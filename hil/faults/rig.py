@@ -167,7 +167,7 @@ class Rig:
     def swap_recipient(self) -> str:
         """The hub names a key of its own: → the reason why the device refuses it."""
         _, public = keygen(self.folder / f"hub-s-own-{time.monotonic_ns()}")
-        forger = identity.KeyFile.create(public.with_suffix(".forger.key"))
+        forger = identity.KeyFile.create(self.folder / f"forger-{time.monotonic_ns()}.key")
         forged = self._signed(public.read_bytes(), forger).decode()
         good = self.hub.twin(DEVICE)["desired"].get("recipient", {}).get("statement")
         self._state(forged)

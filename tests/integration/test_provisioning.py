@@ -14,6 +14,7 @@ import pytest
 from firmware import key_statement, messages
 from firmware.device_trust import DeviceTrust
 from firmware.uplink import identity
+from hil.faults.secrets import leaks, secrets
 from hil.local_hub import Service, running
 from provisioning.authority import Authority
 from provisioning.cli import main
@@ -196,6 +197,27 @@ def test_a_request_made_on_the_device_is_signed_at_the_operators(
     assert main(words) == 0
     assert identity.Identity.load(tmp_path / "device", "i-1").certificate
     assert main(words) == 16  # nothing is overwritten
+
+
+def test_nothing_that_is_printed_holds_a_secret(
+    yard: Yard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "group.key"
+    key.write_bytes(base64.b64encode(bytes(range(64, 128))) + b"\n")
+    listed = yard.list("device,site,profile", "j-1,oslo,door")
+    words = ["enroll", "--service", yard.service, "--group", "quiet", "--group-key", str(key)]
+    assert main(words) == 0
+    assert yard.register(listed, "--group-key", str(key)) == 0
+    assert yard.register(yard.list("device", "j-2")) == 0
+    for name in ("j-1", "j-2"):
+        shown = ["show", "--device", name, "--ca", yard.ca, "--service", yard.service]
+        assert main(shown) == 0
+    assert main(["revoke", "--device", "j-2", "--ca", yard.ca, "--service", yard.service]) == 0
+    said = "".join(capsys.readouterr()).encode()
+    known = secrets(yard.folder, tmp_path)
+    assert len(known) > 20
+    assert b"enrolment group: quiet" in said
+    assert leaks(said, known) == []
 
 
 # ---- wrong input -------------------------------------------------------------------------------
