@@ -42,8 +42,10 @@ EVENTS: dict[str, frozenset[str]] = {
     "camera_lost": frozenset({"attempt", "retry_in_ms"}),
     "camera_ended": frozenset({"frames"}),
     "vision_ready": frozenset({"model_set", "start_ms"}),
+    "vision_broke": frozenset({"error"}),
     "recipient_refused": frozenset(),
-    "wipe_failed": frozenset({"error"}),
+    "selftest": frozenset({"passed", "hits", "controls", "took_ms"}),
+    "selftest_impossible": frozenset(),
     # uplink
     "hub_connected": frozenset({"attempt"}),
     "hub_lost": frozenset({"error", "retry_in_ms"}),

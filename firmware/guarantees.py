@@ -60,7 +60,7 @@ def check(current: Settings) -> tuple[Guarantee, ...]:
             "memory_locked",
             _memory_is_locked,
             "raise the limit on locked memory (LimitMEMLOCK=infinity in the unit, `memlock` in "
-            "limits.conf, --ulimit memlock=-1 in a container), or switch swap off",
+            "limits.conf, --ulimit memlock=-1 in a container)",
         ),
         ("no_core", lambda: resource.getrlimit(resource.RLIMIT_CORE) == (0, 0), _KERNEL),
         ("not_readable", _nobody_reads, "end the debugger or tracer that holds this process"),

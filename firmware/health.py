@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from firmware import __version__, clock
-from firmware.messages import Guarantee, UplinkHealth, VisionHealth
+from firmware.messages import Guarantee, SelfTested, UplinkHealth, VisionHealth
 
 HEALTH_SCHEMA_VERSION = 1
 
@@ -63,6 +63,8 @@ class Health:
         """Its totals go on when the process is replaced."""
         self._uplinks_before = UplinkHealth()
         self.guarantees: tuple[Guarantee, ...] = ()
+        self.tested: SelfTested | None = None
+        self.tested_at_utc_s = 0
         self.model_set = ""
         self.restarts: dict[str, int] = {}
         self.clock_jumps = 0
@@ -82,11 +84,15 @@ class Health:
         """The present uplink is gone; the next one counts from zero."""
         self._uplinks_before = self.uplink
 
+    def note(self, tested: SelfTested) -> None:
+        """The self-test's figure stays until the next one, also when vision is replaced."""
+        self.tested, self.tested_at_utc_s = tested, int(time.time())
+
     def record(
         self, *, waiting: int, delivered: int, dropped: int, paused: bool, pids: dict[str, int]
     ) -> dict[str, Any]:
         """The body of one health record."""
-        vision, uplink = self.vision, self.uplink
+        vision, uplink, tested = self.vision, self.uplink, self.tested
         degrees, discipline = temperatures_c(), clock.discipline()
         return {
             "schema": HEALTH_SCHEMA_VERSION,
@@ -103,8 +109,11 @@ class Health:
             "camera_losses": vision.camera_losses,
             "wipes": vision.wipes,
             "wipe_ms_p95_x10": vision.wipe_ms_p95_x10,
-            "selftest": vision.selftest,
-            "selftest_hits": vision.selftest_hits,
+            "selftest": "none" if tested is None else "passed" if tested.passed else "failed",
+            "selftest_hits": tested.hits if tested else 0,
+            "selftest_controls": tested.controls if tested else 0,
+            "selftest_ms": tested.took_ms if tested else 0,
+            "selftest_at_utc_s": self.tested_at_utc_s,
             "guarantees_missing": [g.name for g in self.guarantees if not g.holds],
             "waiting": waiting,
             "delivered": delivered,

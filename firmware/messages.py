@@ -86,7 +86,7 @@ class Patch(Message, frozen=True):
 
 
 class SelfTest(Message, frozen=True):
-    """Run the short trace test at the next empty scene and report it in `VisionHealth`."""
+    """Run the short trace test at the next empty scene and answer with `SelfTested`."""
 
 
 class VisionReady(Message, frozen=True):
@@ -114,8 +114,19 @@ class VisionHealth(Message, frozen=True):
     frame_ms_p95_x10: Count = 0
     wipes: Count = 0
     wipe_ms_p95_x10: Count = 0
-    selftest: Literal["none", "passed", "failed"] = "none"
-    selftest_hits: Count = 0
+
+
+class SelfTested(Message, frozen=True):
+    """What the short trace test found: values of a drawn face, after the wipe of it.
+
+    `hits` values remain; before the wipe the search met `controls` of the kinds of buffers, all of
+    them when `passed`.
+    """
+
+    passed: bool
+    hits: Count
+    controls: Count
+    took_ms: Count
 
 
 class SourceEnded(Message, frozen=True):
@@ -205,7 +216,7 @@ class UplinkHealth(Message, frozen=True):
     last_fault: UplinkFault = "none"
 
 
-FromVision: TypeAlias = VisionReady | Sealed | VisionHealth | SourceEnded | Failed
+FromVision: TypeAlias = VisionReady | Sealed | VisionHealth | SelfTested | SourceEnded | Failed
 ToVision: TypeAlias = (
     StartVision | NumberLease | Recipient | Pause | Resume | Patch | SelfTest | Stop
 )

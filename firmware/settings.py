@@ -56,6 +56,8 @@ class Privacy(_Section, frozen=True):
     time_rounding_s: Annotated[int, msgspec.Meta(ge=60, le=3600)] = 60
     recycle_after: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     """Replace the vision process after so many interactions; 0: never."""
+    selftest_every_s: Seconds = 86_400.0
+    """Self-test at the start and then so often, in a quiet moment; 0: only when asked to."""
 
 
 class Detection(_Section, frozen=True):

@@ -84,6 +84,7 @@ class Supervisor:
         self._paused = False
         self._rotated_key = b""  # not good before vision has checked it
         self._sealed_since_start = 0  # by the vision process that runs now
+        self._untold = False  # a failed self-test that no health record has told of yet
         self._jumps = clock.JumpWatch()
         self._next_health = time.monotonic() + min(current.health.every_s, 10.0)
         self._next_status = 0.0
@@ -185,6 +186,10 @@ class Supervisor:
             case messages.VisionHealth():
                 self.health.vision = message
                 self._recycle(message.visitors_now)
+            case messages.SelfTested():
+                self.health.note(message)
+                if not message.passed:
+                    self._untold, self._next_health = True, 0.0
             case messages.SourceEnded():
                 self.stop("source ended")
 
@@ -304,7 +309,7 @@ class Supervisor:
             log("clock_jumped", by_s=moved_s)
         now = time.monotonic()
         if now >= self._next_health and self.uplink.ready:
-            self._next_health = now + self.settings.health.every_s
+            self._next_health, self._untold = now + self.settings.health.every_s, False
             self.uplink.post(messages.Health(self._health_record()))
         if self.progress and now >= self._next_status:
             self._next_status = now + STATUS_S
@@ -326,7 +331,7 @@ class Supervisor:
         if self.phase is Phase.CLOSING and (late or self.vision.child is None):
             self.vision.kill()
             self._enter(Phase.DRAINING, DRAIN_S)
-        elif self.phase is Phase.DRAINING and (late or not self.outbox):
+        elif self.phase is Phase.DRAINING and (late or not (self.outbox or self._untold)):
             self.uplink.post(messages.Stop())
             self._enter(Phase.LEAVING, CLOSE_S)
         elif self.phase is Phase.LEAVING and (late or self.uplink.child is None):

@@ -190,6 +190,7 @@ def _sensor(site: Site, shop: Shop, at: int, name: str, moment: datetime) -> Sen
         "schema": 1, "firmware": "1.0.0", "frames_per_s_x10": 38 if trouble else 121,
         "temperature_c": 83 if trouble else 54 + at, "throttled_percent": 20 if trouble else 0,
         "waiting": 0, "dropped": 0, "selftest": "passed", "selftest_hits": 0,
+        "selftest_controls": 27, "selftest_at_utc_s": int(moment.timestamp()) - 18_000,
         "clock_synchronised": True, "certificate_days": 212, "uptime_s": 812_400,
         "wipe_ms_p95_x10": 480, "frame_ms_p95_x10": 710, "reconnects": 3,
     }  # fmt: skip

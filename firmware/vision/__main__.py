@@ -10,6 +10,7 @@ import argparse
 import functools
 import gc
 import os
+import signal
 import socket
 import sys
 import time
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--channel", type=int, required=True, help="inherited socket")
     channel = socket.socket(fileno=parser.parse_args().channel)
     deadline.extend(deadline.VISION_S)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
     try:
         start = messages.receive(channel)
         if not isinstance(start, messages.StartVision):
@@ -43,6 +45,9 @@ def main() -> int:
         return error.exit_code
     except (ConnectionError, msgspec.DecodeError):
         return 1  # the supervisor is gone or mad: nobody is left to tell
+    except Exception as error:  # its text may hold what was seen, and stderr goes to the journal
+        log("vision_broke", error=type(error).__name__)
+        return 1
     return 0
 
 
@@ -87,6 +92,8 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
     kept = guarantees.check(current)
     if current.privacy.strict:
         guarantees.require(kept)
+    if current.privacy.selftest_every_s:
+        worker.test_itself()
     log("vision_ready", model_set=model_set, start_ms=round((time.monotonic() - began) * 1000))
     messages.send(channel, messages.VisionReady(model_set, kept))
     worker.run()

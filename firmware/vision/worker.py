@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 
 from firmware import deadline, messages, settings
-from firmware.errors import CameraError, SealError
+from firmware.errors import CameraError, PrivacyError, SealError
 from firmware.event_log import log
 from firmware.record import Interaction
 from firmware.sealing import Recipient, seal
-from firmware.vision import wiping
+from firmware.vision import selftest, wiping
 from firmware.vision.frames import FrameSource
 from firmware.vision.pipeline import Pipeline
 from firmware.vision.tally import Tally
@@ -23,6 +23,8 @@ from firmware.vision.tally import Tally
 HEALTH_S = 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 """Between two tries to open a camera that was lost."""
+QUIET_S = 10.0
+"""The self-test waits for so long an empty scene: the camera is not read while it runs."""
 NUMBERS_S = 30.0
 """How long an ended interaction waits for the supervisor to lease more numbers."""
 
@@ -64,6 +66,8 @@ class Worker:
         self._attempts = 0  # to open the camera since it last gave a frame
         self._lost_at = 0.0
         self._dirty = False  # somebody was in view since the last wipe
+        self._test_asked = False
+        self._tested_at = self._busy_at = time.monotonic()
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
 
@@ -80,13 +84,14 @@ class Worker:
             OSError: the supervisor is gone.
         """
         signal.signal(signal.SIGTERM, self.stop)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
         try:
             while self._look():
                 started_ns = time.monotonic_ns()
                 self._deliver(self._pipeline.turn())
                 self._tally.turned(time.monotonic_ns() - started_ns)
                 self._tidy()
+                if self._test_due():
+                    self.test_itself()
                 self._listen()
         finally:
             try:
@@ -96,6 +101,37 @@ class Worker:
         if not self._stopping:
             log("camera_ended", frames=self._tally.frames)
             messages.send(self._channel, messages.SourceEnded(self._tally.frames))
+
+    def test_itself(self) -> None:
+        """Look for traces of a drawn visitor; nobody may be in view.
+
+        Raises:
+            PrivacyError: there are some, and `[privacy] strict` is set.
+        """
+        self._test_asked = False
+        self._tested_at = time.monotonic()
+        outcome = selftest.run(self._pipeline, self._source)
+        if outcome is None:
+            log("selftest_impossible")
+            return
+        passed, hits, controls = outcome.passed, outcome.hits, outcome.found
+        log("selftest", passed=passed, hits=hits, controls=controls, took_ms=outcome.took_ms)
+        messages.send(self._channel, messages.SelfTested(passed, hits, controls, outcome.took_ms))
+        if not passed and self._pipeline.settings.privacy.strict:
+            raise PrivacyError(
+                f"the self-test found {hits} traces after a wipe, and saw {controls} of "
+                f"{outcome.wanted} buffers before it",
+                remedy="take the sensor out of service and send it in; it counts nobody meanwhile",
+            )
+
+    def _test_due(self) -> bool:
+        now = time.monotonic()
+        if self._pipeline.tracks:
+            self._busy_at = now
+            return False
+        every_s = self._pipeline.settings.privacy.selftest_every_s
+        due = 0 < every_s <= now - self._tested_at and now - self._busy_at >= QUIET_S
+        return due or self._test_asked
 
     def _look(self) -> bool:
         """Fill the pipeline's frame; False when the clip has ended or it is time to stop."""
@@ -216,6 +252,8 @@ class Worker:
                 self._paused = True
             case messages.Resume():
                 self._paused = False
+            case messages.SelfTest():
+                self._test_asked = True
             case messages.Patch(patch):
                 self._pipeline.settings = settings.patched(self._pipeline.settings, patch)
             case messages.Stop():

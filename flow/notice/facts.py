@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timezone
 
 from flow.models import Site
 
@@ -44,8 +44,11 @@ def of(site: Site) -> Facts:
             if said.get("expression", True) and said.get("context", "retail") == "retail":
                 attributes.add("expression")
         rounded = min(rounded, int(sensor.reported.get("time_rounding_s", 60)))
-        passed = sensor.health.get("selftest") == "passed" and sensor.health_at
-        proofs.append(sensor.health_at.date() if passed and sensor.health_at else None)
+        passed = sensor.health.get("selftest") == "passed"
+        at_s = int(sensor.health.get("selftest_at_utc_s", 0))
+        proofs.append(
+            datetime.fromtimestamp(at_s, timezone.utc).date() if passed and at_s else None
+        )
     dates = [proof for proof in proofs if proof]
     return Facts(
         len(sensors),

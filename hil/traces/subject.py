@@ -26,6 +26,7 @@ def rules(clip: Path, **sections: dict[str, Any]) -> Settings:
         "source": {"uri": str(clip), "realtime": False},
         "tracking": {"max_lost_s": 0.8, "confirm_after": 2},
         "interactions": {"minimum_dwell_s": 0.2},
+        "privacy": {"selftest_every_s": 0},
     }
     return settings.check(tree | sections)
 

@@ -19,6 +19,8 @@ from django.test import Client
 from pypdf import PdfReader
 
 from firmware.errors import UplinkError
+from firmware.health import Health
+from firmware.messages import SelfTested
 from flow import charts
 from flow.figures.overview import Point
 from flow.figures.periods import Period
@@ -135,6 +137,19 @@ def test_alarms(change: dict[str, Any], title: str | None, severity: int, site: 
     assert state.severity == severity
 
 
+def test_a_failed_selftest_is_an_alarm_as_the_device_says_it(site: Site) -> None:
+    """The record that the firmware makes, not one that was written down here."""
+    device = Health()
+    said = {}
+    for passed, hits in ((True, 0), (False, 3)):
+        device.note(SelfTested(passed, hits, 27, 400))
+        health = device.record(waiting=0, delivered=0, dropped=0, paused=False, pids={})
+        health |= {"frames_per_s_x10": 120, "clock_synchronised": True, "throttled_percent": 0}
+        sensor = Sensor(device="d", site=site, health=health, last_seen=NOW)
+        said[passed] = [alarm.title for alarm in condition(sensor, NOW).alarms]
+    assert said == {True: [], False: ["Wipe self-test failed"]}
+
+
 def test_a_silent_sensor_is_offline_and_a_retired_one_is_not(site: Site) -> None:
     seen = NOW - timedelta(minutes=21)
     sensor = Sensor(device="d", site=site, health=HEALTHY, last_seen=seen)
@@ -181,7 +196,9 @@ def test_the_notice_says_what_runs(language: str, site: Site, client: Client) ->
     said = {"capabilities": {"mode": "attributes", "context": "workplace"}}
     sensor = Sensor.objects.create(
         device="d", name="d", site=site, certificates="", reported=said, model_set="0badcafe",
-        health={"firmware": "1.4.2", "selftest": "passed"}, health_at=NOW,
+        health={
+            "firmware": "1.4.2", "selftest": "passed", "selftest_at_utc_s": int(NOW.timestamp())
+        },
     )  # fmt: skip
     text = words.words(language)
     page = client.get(f"/notice/{site.public}/{language}").content.decode()

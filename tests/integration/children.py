@@ -19,6 +19,8 @@ from firmware import messages
 
 def vision(channel: socket.socket, script: dict[str, Any]) -> None:
     """Seals `seal` records, then waits, crashes, fails, ends its source or goes silent."""
+    if "selftest" in script:
+        messages.send(channel, messages.SelfTested(*script["selftest"]))
     if script.get("fail"):
         name, problem = script["fail"]
         messages.send(channel, messages.Failed(name, problem, "mend it"))
@@ -81,6 +83,8 @@ def _note(script: dict[str, Any], message: messages.AnyMessage) -> None:
 def _patch(message: messages.AnyMessage) -> Any:
     if isinstance(message, messages.MethodResult):
         return message.status
+    if isinstance(message, messages.Health):
+        return message.body
     return getattr(message, "patch", getattr(message, "settings", None))
 
 

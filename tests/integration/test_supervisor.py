@@ -220,6 +220,31 @@ def test_twin_never_shows_a_pause_that_a_restart_has_ended(keep: Keeper) -> None
     ]
 
 
+def test_a_failed_selftest_is_told_before_the_sensor_stops(keep: Keeper) -> None:
+    """Also when the hub is not there yet: who runs the fleet must hear why it is silent."""
+    found = {
+        "selftest": [False, 3, 27, 400],
+        "fail": ["PrivacyError", "the self-test found 3 traces"],
+    }
+    run = keep(found, {"turns": [{"fail": ["UplinkError", "no hub"]}, {}]})
+    (run.folder / "numbers").write_text("0\n")
+    with pytest.raises(PrivacyError, match="3 traces"):
+        run.keeper.run()
+    ((_, health),) = run.notes("uplink", "Health")
+    figure = {key: health[key] for key in health if key.startswith("selftest")}
+    assert figure.pop("selftest_at_utc_s") > 1_700_000_000
+    told = {"selftest": "failed", "selftest_hits": 3, "selftest_controls": 27}
+    assert figure == {**told, "selftest_ms": 400}
+
+
+def test_a_passed_selftest_outlasts_the_process_that_did_it(keep: Keeper) -> None:
+    done = {"selftest": [True, 0, 27, 400], "seal": 1, "then": "crash"}
+    run = keep({"turns": [done, {"seal": 1}], "settings": {"health": {"every_s": 1}}})
+    run.when(lambda: len(run.delivered) == 2 and len(run.notes("uplink", "Health")) > 0)
+    health = run.notes("uplink", "Health")[-1][1]
+    assert (health["selftest"], health["selftest_controls"]) == ("passed", 27)
+
+
 def test_silent_child_is_replaced(keep: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadline, "VISION_S", 1.0)
     run = keep({"turns": [{"seal": 1}, {"seal": 1, "then": "end"}]})

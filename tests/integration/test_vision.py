@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from firmware import launcher, messages
-from firmware.envelope import split
+from firmware import messages
 from firmware.errors import CameraError, ConfigError, EngineError, SealError
-from firmware.record import Expression, Gender, Interaction
+from firmware.record import Expression, Gender
 from firmware.vision import models
 from hil.scenes.render import Scene
-from hil.scenes.script import Camera, Script, Visitor
 from hil.scenes.source import write_video
 from tests import keys
-
-DEVICE = "device-1"
-SCRIPT = Script(
-    title="One visitor walks up",
-    seconds=2.4,
-    interactions=1,
-    camera=Camera(width_px=640, height_px=360),
-    visitor=(Visitor(portrait="astronaut", path=((0.2, -0.4, 1.6), (2.3, 0.4, 1.2))),),
-)
+from tests.integration.sight import SCRIPT, Vision
 
 
 @pytest.fixture(scope="module")
@@ -38,54 +27,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "visitor.mp4"
     write_video(Scene(SCRIPT), path)
     return path
-
-
-class Vision:
-    """The process and the supervisor's end of its channel.
-
-    Attributes:
-        heard: what it has said so far.
-        status: its exit status, after `ended`.
-    """
-
-    def __init__(self, tree: dict[str, Any], recipient: bytes) -> None:
-        self.child = launcher.start("vision")
-        self.child.channel.settimeout(60)
-        self.heard: list[messages.AnyMessage] = []
-        self.tell(messages.StartVision(tree, DEVICE, recipient))
-        self.tell(messages.NumberLease(1, 100))
-
-    def tell(self, message: messages.AnyMessage) -> None:
-        messages.send(self.child.channel, message)
-
-    def wait_for(self, kind: type[messages.AnyMessage]) -> messages.AnyMessage:
-        """The next message of this kind; fails when the process ends before."""
-        while (message := messages.receive(self.child.channel)) is not None:
-            self.heard.append(message)
-            if isinstance(message, kind):
-                return message
-        raise AssertionError(f"no {kind.__name__}: {self.heard}")
-
-    def ended(self) -> int:
-        """Hear it out; returns its exit status."""
-        while (message := messages.receive(self.child.channel)) is not None:
-            self.heard.append(message)
-        return self.child.process.wait(timeout=20)
-
-    @property
-    def records(self) -> list[Interaction]:
-        found = []
-        for message in self.heard:
-            if isinstance(message, messages.Sealed):
-                header, info, ciphertext = split(message.envelope)
-                assert (header.number, header.device) == (message.number, DEVICE)
-                text = keys.private_key().decrypt(ciphertext, info)
-                found.append(msgspec.json.decode(text, type=Interaction))
-        return found
-
-    @property
-    def failure(self) -> messages.Failed:
-        return next(each for each in self.heard if isinstance(each, messages.Failed))
 
 
 @pytest.fixture
@@ -105,19 +46,15 @@ def start(clip: Path) -> Iterator[Callable[..., Vision]]:
 
     yield begin
     for vision in begun:
-        vision.child.channel.close()
-        try:
-            vision.child.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            vision.child.process.kill()
-            vision.child.process.wait()
+        vision.close()
 
 
 def test_a_visitor_in_a_clip_becomes_a_record(start: Callable[..., Vision]) -> None:
     vision = start()
     assert vision.ended() == 0
     kinds = [type(message) for message in vision.heard]
-    assert kinds[0] is messages.VisionReady and kinds[-1] is messages.SourceEnded
+    assert kinds[:2] == [messages.SelfTested, messages.VisionReady]
+    assert kinds[-1] is messages.SourceEnded
     (record,) = vision.records
     assert 1800 <= record.dwell_ms <= 2200
     assert record.attention_ms > record.dwell_ms / 2
@@ -150,7 +87,7 @@ def test_where_expressions_are_forbidden_their_engine_is_not_loaded(
 @pytest.mark.parametrize("how", ["message", "signal"])
 def test_an_orderly_stop_seals_who_is_in_view(how: str, start: Callable[..., Vision]) -> None:
     """Played at its own pace: at the first health message the visitor is still there."""
-    vision = start(realtime=True)
+    vision = start(realtime=True, privacy={"selftest_every_s": 0})
     vision.wait_for(messages.VisionHealth)
     if how == "message":
         vision.tell(messages.Stop())
@@ -182,7 +119,7 @@ def test_nothing_but_events_is_written(
     start().ended()
     out, lines = capfd.readouterr()
     events = [msgspec.json.decode(line)["event"] for line in lines.splitlines()]
-    assert events == ["camera_opened", "vision_ready", "camera_ended"]
+    assert events == ["camera_opened", "selftest", "vision_ready", "camera_ended"]
     assert not out
 
 

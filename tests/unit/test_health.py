@@ -10,7 +10,7 @@ import pytest
 
 from firmware import clock
 from firmware.health import Health, temperatures_c, throttled_percent
-from firmware.messages import UplinkHealth
+from firmware.messages import SelfTested, UplinkHealth
 from firmware.record import HealthBody
 
 
@@ -100,3 +100,25 @@ def test_where_the_kernel_may_not_be_asked_the_time_service_s_mark_counts(
     assert not clock.synchronised()
     (tmp_path / "synchronized").touch()
     assert clock.synchronised()
+
+
+@pytest.mark.parametrize(
+    ("tested", "figure"),
+    [
+        (None, ("none", 0, 0)),
+        (SelfTested(True, 0, 27, 400), ("passed", 0, 27)),
+        (SelfTested(False, 3, 27, 400), ("failed", 3, 27)),
+        (SelfTested(False, 0, 12, 400), ("failed", 0, 12)),  # the search did not see enough
+    ],
+)
+def test_the_selftest_s_figure_is_told(
+    tested: SelfTested | None, figure: tuple[str, int, int]
+) -> None:
+    health = Health()
+    if tested:
+        health.note(tested)
+    body = record(health)
+    told = (body["selftest"], body["selftest_hits"], body["selftest_controls"])
+    assert told == figure
+    at_utc_s = body["selftest_at_utc_s"]
+    assert isinstance(at_utc_s, int) and (at_utc_s > 1_700_000_000) is bool(tested)

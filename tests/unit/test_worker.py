@@ -173,11 +173,10 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(worker, "FIRST_PAUSE_S", 0.01)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handler = signal.getsignal(signal.SIGTERM)
     bench = Bench(tmp_path)
     yield bench
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    signal.signal(signal.SIGTERM, handler)
     bench.supervisor.close()
     bench.vision.close()
     bench.pipeline.close()
@@ -256,14 +255,6 @@ def test_a_termination_signal_is_an_orderly_stop(bench: Bench) -> None:
 
     bench.run([*frames(15, *SOMEBODY), terminate, *frames(1000, *SOMEBODY)])
     assert len(bench.sealed) == 1 and bench.opened()[0].dwell_ms < 1000
-
-
-def test_an_interrupt_is_left_to_the_supervisor(bench: Bench) -> None:
-    def interrupt() -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    bench.run([*frames(5, *SOMEBODY), interrupt, *frames(10, *SOMEBODY)])
-    assert bench.opened()[0].dwell_ms == 600
 
 
 def test_pause_seals_what_is_open_and_closes_the_camera_until_resume(bench: Bench) -> None:

@@ -6,9 +6,11 @@
  * stand, so any copy of at least window + 7 bytes is met. With 64-bit keys and a hundred million
  * words against ten million needles, a chance hit has a probability of 5e-5.
  */
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 struct index {
     uint64_t *keys;    /* open addressing, 0: empty */
@@ -113,5 +115,44 @@ int64_t search(const struct index *index, const uint8_t *memory, int64_t size, i
             found++;
         }
     }
+    return found;
+}
+
+/* A number in hexadecimal, and the place behind it. */
+static const char *hexadecimal(const char *text, uintptr_t *number)
+{
+    for (*number = 0; (*text >= '0' && *text <= '9') || (*text >= 'a' && *text <= 'f'); text++)
+        *number = *number * 16 + (uintptr_t)(*text <= '9' ? *text - '0' : *text - 'a' + 10);
+    return text;
+}
+
+/* Search this process's own private memory that can be written; of what it shares with a device
+ * the device is the owner. The list of mappings is read line by line and without the heap, whose
+ * use would change the list. Returns the number of hits, or -1 without that list. */
+int64_t search_self(const struct index *index, uint64_t *hits, int64_t *first)
+{
+    int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (maps < 0)
+        return -1;
+    char text[8192]; /* the longest line is shorter: an address and a path */
+    size_t held = 0;
+    int64_t found = 0;
+    ssize_t got;
+    while ((got = read(maps, text + held, sizeof text - held)) > 0) {
+        held += (size_t)got;
+        char *line = text, *end;
+        while ((end = memchr(line, '\n', held - (size_t)(line - text)))) {
+            uintptr_t from, to;
+            const char *rights = hexadecimal(hexadecimal(line, &from) + 1, &to) + 1;
+            int own = rights[0] == 'r' && rights[1] == 'w' && rights[3] == 'p';
+            if (own && from)
+                found += search(index, (const uint8_t *)from, (int64_t)(to - from), (int64_t)from,
+                                hits, first);
+            line = end + 1;
+        }
+        held -= (size_t)(line - text);
+        memmove(text, line, held);
+    }
+    close(maps);
     return found;
 }
