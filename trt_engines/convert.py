@@ -103,18 +103,18 @@ def convert(
             f"{manifest.title} has {len(inputs)} inputs and the outputs {sorted(known)}",
             remedy=f"one input, and {len(names)} of its outputs in [output] names, are needed",
         )
-    _rename(graph, inputs[0].name, "network_input")
+    rename(graph, inputs[0].name, "network_input")
     del graph.input[:], graph.value_info[:], graph.output[:]
     graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.FLOAT, shape))
     graph.node.insert(0, _preprocessing(graph, manifest.input))
     for published, name in zip(manifest.output.names, names, strict=True):
-        _rename(graph, published, name if manifest.name == "detector" else "classes")
+        rename(graph, published, name if manifest.name == "detector" else "classes")
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
     if manifest.name == "age":
         _years(graph, manifest.output)
     elif manifest.name != "detector":
         _classes(graph, manifest.output, CLASSES[manifest.name], names[0])
-    _strip(graph)
+    strip(graph)
     model.producer_name, model.producer_version = "flow-sensor", "1"
     graph.name, model.doc_string, graph.doc_string = manifest.name, "", ""
     try:
@@ -227,13 +227,13 @@ def _tensor(
     graph.initializer.append(numpy_helper.from_array(value.astype(kind), name))
 
 
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
     for node in graph.node:
         node.input[:] = [new if name == old else name for name in node.input]
         node.output[:] = [new if name == old else name for name in node.output]
 
 
-def _strip(graph: onnx.GraphProto) -> None:
+def strip(graph: onnx.GraphProto) -> None:
     """Drop every node and tensor that no output needs."""
     needed = {value.name for value in graph.output}
     kept: list[onnx.NodeProto] = []

@@ -76,12 +76,26 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     labels: tuple[str | float, ...] = ()
 
 
+class Half(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What of the network must not be computed in fp16.
+
+    Attributes:
+        fp32_from: a tensor of the converted network; what is computed from it stays in fp32.
+            Empty: all of the network can be fp16.
+        reason: what fp16 would cost there.
+    """
+
+    fp32_from: str = ""
+    reason: str = ""
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: Job
     title: str
     source: Source
     input: Input
     output: Output
+    fp16: Half = Half()
     measured: dict[str, Any] = {}
 
 
@@ -94,7 +108,7 @@ def load(overrides: tuple[Path, ...] = ()) -> dict[Job, Manifest]:
     paths = [HERE / "models" / job / "manifest.toml" for job in JOBS]
     manifests: dict[Job, Manifest] = {}
     for path in (*paths, *overrides):
-        manifest = _convert(path, _tree(path), Manifest)
+        manifest = converted(path, tree(path), Manifest)
         if not manifest.source.package:
             local = (path.parent / manifest.source.file).resolve()
             source = msgspec.structs.replace(manifest.source, file=str(local))
@@ -106,10 +120,15 @@ def load(overrides: tuple[Path, ...] = ()) -> dict[Job, Manifest]:
 def portraits() -> dict[str, Source]:
     """Sources of the public-domain portraits, by name."""
     path = HERE / "portraits.toml"
-    return _convert(path, _tree(path), dict[str, Source])
+    return converted(path, tree(path), dict[str, Source])
 
 
-def _tree(path: Path) -> dict[str, Any]:
+def tree(path: Path) -> dict[str, Any]:
+    """The TOML file at `path`.
+
+    Raises:
+        EngineError: it cannot be read, or is no TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -123,9 +142,14 @@ def _tree(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _convert(path: Path, tree: dict[str, Any], kind: type[_Kind]) -> _Kind:
+def converted(path: Path, content: dict[str, Any], kind: type[_Kind]) -> _Kind:
+    """What the file at `path` holds, as a `kind`.
+
+    Raises:
+        EngineError: it says something that it cannot say.
+    """
     try:
-        return msgspec.convert(tree, kind)
+        return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         raise EngineError(
             f"manifest {path}: {error}",

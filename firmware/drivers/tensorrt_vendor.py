@@ -13,6 +13,11 @@ _INSTALL = (
     "on a Jetson: apt install python3-libnvinfer; elsewhere: pip install tensorrt-rtx-cu13; or use "
     "the ONNX engine"
 )
+_MODULES = {
+    "tensorrt": ("tensorrt",),
+    # The package that is named tensorrt_rtx only imports all of its bindings.
+    "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+}
 # cuDeviceGetAttribute, from cuda.h
 _MAJOR, _MINOR = 75, 76
 
@@ -29,19 +34,21 @@ class Vendor(NamedTuple):
     version: str
 
 
-def vendor() -> Vendor:
-    """TensorRT where it is installed, else TensorRT-RTX.
+def vendor(*wanted: Builder) -> Vendor:
+    """The first that is installed of those that are wanted: TensorRT, then TensorRT-RTX.
 
     Raises:
-        EngineError: neither can be loaded.
+        EngineError: none can be loaded.
     """
-    for builder in get_args(Builder):
-        try:
-            module = importlib.import_module(builder)
-        except (ImportError, OSError):
-            continue
-        return Vendor(module, builder, str(module.__version__))
-    raise EngineError("neither tensorrt nor tensorrt_rtx can be imported", remedy=_INSTALL)
+    names: tuple[Builder, ...] = wanted or get_args(Builder)
+    for builder in names:
+        for name in _MODULES[builder]:
+            try:
+                module = importlib.import_module(name)
+            except (ImportError, OSError):
+                continue
+            return Vendor(module, builder, str(module.__version__))
+    raise EngineError(f"cannot import {' or '.join(names)}", remedy=_INSTALL)
 
 
 def machine() -> Machine:
