@@ -16,6 +16,15 @@ def scale_of(width_px: int, height_px: int, columns: int, rows: int) -> float:
     return min(columns / width_px, rows / height_px)
 
 
+def halvings_of(scale: float) -> int:
+    """How often a frame is halved before it is sampled.
+
+    Halving first keeps thin features that linear sampling alone would skip over, and a mean of 2x2
+    pixels costs a tenth of cv2's general INTER_AREA.
+    """
+    return max(0, int(np.log2(1 / scale) + 1e-9))
+
+
 class Letterbox:
     """Writes frames of one size into a network's input: scaled evenly, at the top left.
 
@@ -26,10 +35,8 @@ class Letterbox:
         rows, columns = target.shape[2:]
         scale = scale_of(width_px, height_px, columns, rows)
         width, height = round(width_px * scale), round(height_px * scale)
-        # Halving first keeps thin features that linear sampling alone would skip over, and a mean
-        # of 2x2 pixels costs a tenth of cv2's general INTER_AREA.
         self._halves: list[NDArray[np.uint8]] = []
-        for step in range(1, int(np.log2(1 / scale) + 1e-9) + 1):
+        for step in range(1, halvings_of(scale) + 1):
             shape = (height_px >> step, width_px >> step, 3)
             self._halves.append(memory.allocate(f"detector.half{step}", shape, np.uint8))
         self._scaled = memory.allocate("detector.scaled", (height, width, 3), np.uint8)

@@ -2,7 +2,8 @@
 
 Vision and its engine drivers take all their arrays from here, once, before the first frame. Each
 buffer has pages of its own (anonymous, private): none shares a page with interpreter objects, and
-the kernel takes the pages back on `release` instead of leaving them to the heap.
+the kernel takes the pages back on `release` instead of leaving them to the heap. What a driver must
+allocate elsewhere, on a GPU, it has adopted here in the same breath.
 """
 
 from __future__ import annotations
@@ -10,14 +11,23 @@ from __future__ import annotations
 import math
 import mmap
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from contextlib import ExitStack
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
+
+class Elsewhere(Protocol):
+    """Memory that is not ours to map, such as a GPU's."""
+
+    def fill(self, value: int, /) -> None: ...
+
+
 _buffers: dict[str, NDArray[Any]] = {}
+_elsewhere: dict[str, Elsewhere] = {}
 _lasting: set[str] = set()
 
 
@@ -35,8 +45,7 @@ def allocate(
     Raises:
         ValueError: the name is taken: two owners of one name would be a programming error.
     """
-    if name in _buffers:
-        raise ValueError(f"buffer {name!r} is already allocated")
+    _check_free(name)
     count = math.prod(shape)
     pages = mmap.mmap(
         -1,
@@ -50,15 +59,35 @@ def allocate(
     return buffer
 
 
+def adopt(name: str, buffer: Elsewhere) -> None:
+    """Register memory that a driver has allocated elsewhere: `fill(0)` wipes it.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    _check_free(name)
+    _elsewhere[name] = buffer
+
+
+def adopted(owner: str = "") -> Iterator[tuple[str, Any]]:
+    """Name and buffer of all that was adopted, or of what one owner has."""
+    return ((name, b) for name, b in _elsewhere.items() if owner in ("", _owner(name)))
+
+
 def buffers(owner: str = "") -> Iterator[tuple[str, NDArray[Any]]]:
     """Name and array of every registered buffer, or of one owner's."""
-    return ((name, b) for name, b in _buffers.items() if owner in ("", name.partition(".")[0]))
+    return ((name, b) for name, b in _buffers.items() if owner in ("", _owner(name)))
 
 
 def wipe(owner: str = "") -> None:
-    """Zero all buffers, or one owner's. They stay registered and usable."""
+    """Zero all buffers, or one owner's. They stay registered and usable.
+
+    Raises:
+        EngineError: a GPU failed; everything else is zero all the same.
+    """
     for _, buffer in buffers(owner):
         buffer.fill(0)
+    _wipe_elsewhere(owner)
 
 
 def wipe_passing() -> None:
@@ -66,11 +95,31 @@ def wipe_passing() -> None:
     for name, buffer in buffers():
         if name not in _lasting:
             buffer.fill(0)
+    _wipe_elsewhere()
 
 
 def release(owner: str) -> None:
     """Zero and forget one owner's buffers; its names may be allocated again."""
-    wipe(owner)
-    for name in [name for name, _ in buffers(owner)]:
-        del _buffers[name]
-        _lasting.discard(name)
+    try:
+        wipe(owner)
+    finally:
+        for name in [name for name, _ in buffers(owner)]:
+            del _buffers[name]
+            _lasting.discard(name)
+        for name in [name for name, _ in adopted(owner)]:
+            del _elsewhere[name]
+
+
+def _wipe_elsewhere(owner: str = "") -> None:
+    with ExitStack() as stack:  # which goes on after one that fails
+        for _, buffer in adopted(owner):
+            stack.callback(buffer.fill, 0)
+
+
+def _check_free(name: str) -> None:
+    if name in _buffers or name in _elsewhere:
+        raise ValueError(f"buffer {name!r} is already allocated")
+
+
+def _owner(name: str) -> str:
+    return name.partition(".")[0]

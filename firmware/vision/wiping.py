@@ -34,11 +34,15 @@ def everything(engines: Mapping[str, Engine], source: FrameSource) -> None:
         engines: their activations hold parts of the last pictures.
         source: its decoder holds a pool of frames.
     """
-    source.release()
-    for engine in engines.values():
-        engine.scrub()
-    memory.wipe()
-    residue()
+    try:
+        source.release()
+        for engine in engines.values():
+            engine.scrub()
+    finally:  # an engine that failed is no reason to leave the rest
+        try:
+            memory.wipe()
+        finally:
+            residue()
 
 
 def of_leavers(engines: Mapping[str, Engine]) -> None:

@@ -1,0 +1,1 @@
+"""Stands in for pycuda where it cannot be built: see driver.py."""
