@@ -287,6 +287,20 @@ def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
     return check(tree)
 
 
+def filled(patch: dict[str, Any], given: Settings) -> dict[str, Any]:
+    """A desired patch with the file's values where it says null: there the twin lets go of a key,
+    or of a whole section."""
+    tree = builtins(given)
+    result = dict(patch)
+    for section in patch.keys() & tree.keys():
+        own, wanted = tree[section], patch[section]
+        if wanted is None:
+            result[section] = {k: v for k, v in own.items() if f"{section}.{k}" in TWIN_KEYS}
+        elif isinstance(wanted, dict):
+            result[section] = {k: own.get(k) if v is None else v for k, v in wanted.items()}
+    return result
+
+
 def builtins(settings: Settings) -> dict[str, Any]:
     """Settings as plain dicts and scalars, for a message to another process."""
     tree: dict[str, Any] = msgspec.to_builtins(settings)

@@ -64,7 +64,7 @@ class Supervisor:
         progress: bool = False,
         start: Starter = launcher.start,
     ) -> None:
-        self.settings = current
+        self.settings = self._given = current
         self.device = device
         self.recipient_key = recipient_key
         self.progress = progress
@@ -251,6 +251,7 @@ class Supervisor:
 
     def _apply(self, version: int, patch: dict[str, Any]) -> None:
         """A desired patch from the twin: applied and told to vision, or refused with a reason."""
+        patch = settings.filled(patch, self._given)
         try:
             self.settings = settings.patched(self.settings, patch)
         except ConfigError as error:

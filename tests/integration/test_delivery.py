@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,8 @@ def test_a_setting_is_applied_and_a_wrong_one_answered_with_its_reason(rig: Rig)
     eventually(lambda: "health.every_s" in str(reported(rig)["settings"].get("rejected")))
     rig.hub.patch(DEVICE, {"health": {"every_s": 1.0}})
     eventually(lambda: "rejected" not in reported(rig)["settings"])  # null deletes
+    rig.hub.patch(DEVICE, {"health": {"every_s": None}})
+    eventually(lambda: reported(rig)["settings"]["health"] == {"every_s": 5.0})  # as in the file
 
 
 def test_health_arrives_sealed_and_whole(rig: Rig) -> None:
@@ -235,6 +238,15 @@ def test_marks_of_a_connection_string_are_found() -> None:
     said = b'"HostName=h;SharedAccessKeyName=n;SharedAccessKey=abc"'
     assert set(leaks(said, ())) == {b"HostName=", b"SharedAccess"}
     assert leaks(json.dumps({"event": "hub_lost"}).encode(), MARKS) == []
+
+
+def test_replayed_and_altered_messages_are_not_taken(rig: Rig) -> None:
+    assert rig.tally.tampered(random.Random(1), 60) == {
+        "replayed": 60,
+        "replayed_taken": 0,
+        "altered": 60,
+        "altered_taken_whole": 0,
+    }
 
 
 # ---- the end -----------------------------------------------------------------------------------

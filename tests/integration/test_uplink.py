@@ -156,6 +156,7 @@ def test_a_hub_that_does_not_answer_ends_the_uplink(cloud: Bench, action: str, p
     cloud.hub.fault(action, point, device=device.name)  # type: ignore[arg-type]
     with uplink(device) as up:
         up.send(*device.sealed(1))
+        up.wait_for(messages.UplinkHealth, lambda one: one.last_fault == "stalled")
         assert up.wait_for(messages.Failed).error == "UplinkError"
         assert up.ended() == 15
         assert '"hub_stalled"' in up.words()

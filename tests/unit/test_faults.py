@@ -13,12 +13,16 @@ from typing import cast
 import pytest
 from rich.console import Console
 
+from hil.faults import sdk
 from hil.faults.aftermath import return_of_many
-from hil.faults.campaign import Campaign
-from hil.faults.injections import deck
+from hil.faults.campaign import Campaign, Kind, passed
+from hil.faults.injections import HANG_WITHIN_S, PAUSES_WITHIN_S, deck
 from hil.faults.link import Link
 from hil.faults.processes import Process
 from hil.faults.rig import Rig
+from hil.report import ROOT
+
+CHANCE = random.Random(1)
 
 
 def link(*, can_lose: bool) -> Link:
@@ -46,6 +50,53 @@ def test_a_drain_measures_the_longest_time_without_a_new_record() -> None:
     campaign = Campaign(rig, [], Console(), 3)
     stall_s = campaign._drain(3, "test")
     assert stall_s >= 0.04  # two looks of 20 ms with nothing new
+
+
+def test_a_stall_beyond_its_limit_is_late() -> None:
+    kind = Kind(within_s=8.0, faults=3, stalls_s=[7.9, 8.1, 20.0])
+    assert kind.late == 2
+
+
+GOOD = {
+    "lost": 0,
+    "duplicated_before_reader": 284,  # which the reader is there for
+    "duplicated_after_reader": 0,
+    "numbers_reused": 0,
+    "secrets_in_log": 0,
+    "stalls_beyond_limit": 0,
+    "kept_out": {"replayed_taken": 0, "altered_taken_whole": 0},
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lost": 1},
+        {"duplicated_after_reader": 1},
+        {"numbers_reused": 1},
+        {"secrets_in_log": 1},
+        {"stalls_beyond_limit": 1},
+        {"kept_out": {"replayed_taken": 1, "altered_taken_whole": 0}},
+        {"kept_out": {"replayed_taken": 0, "altered_taken_whole": 1}},
+    ],
+)
+def test_a_campaign_with_anything_wrong_has_not_passed(wrong: dict[str, object]) -> None:
+    assert passed(GOOD)
+    assert not passed({**GOOD, **wrong})
+
+
+def test_only_a_watchdog_s_time_is_allowed_for_what_hangs() -> None:
+    limits = {card.name: card.within_s for card in deck(link(can_lose=True), True, 1, CHANCE)}
+    hangs = ("black hole", "no acknowledgement", "dropped silently", "no answer", "frozen")
+    for name, within_s in limits.items():
+        hang = name.endswith(hangs) and "registration" not in name  # the SDK's own time
+        assert within_s == (HANG_WITHIN_S if hang else PAUSES_WITHIN_S), name
+
+
+def test_both_sdks_are_locked_and_differ() -> None:
+    locked = (ROOT / "requirements" / f"sdk-{sdk.OTHER}.txt").read_text()
+    assert f"azure-iot-device=={sdk.OTHER} " in locked
+    assert f"azure-iot-device {sdk.OTHER}" not in sdk.version(sdk.interpreter(""))
 
 
 def test_devices_that_lost_one_hub_come_back_spread(tmp_path: Path) -> None:

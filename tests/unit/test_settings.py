@@ -55,6 +55,30 @@ def test_workplace_without_expression_is_allowed() -> None:
     assert checked.policy.context == "workplace"
 
 
+GIVEN = settings.check({"detection": {"score": 0.4}, "interactions": {"minimum_dwell_s": 2.0}})
+
+
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        ({"detection": {"score": None}}, {"detection": {"score": 0.4}}),
+        (
+            {"interactions": None},
+            {"interactions": {"minimum_dwell_s": 2.0, "minimum_face_px": 20, "zone": ()}},
+        ),
+        ({"health": {"every_s": 60.0}}, {"health": {"every_s": 60.0}}),
+        ({"privacy": None}, {"privacy": {}}),  # nothing of it may be changed
+        ({"privacy": {"strict": None}}, {"privacy": {"strict": False}}),  # which is then refused
+        ({"colour": {"red": None}}, {"colour": {"red": None}}),  # as is this
+        ({"detection": 7}, {"detection": 7}),
+    ],
+)
+def test_null_in_the_twin_brings_the_files_value_back(
+    patch: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert settings.filled(patch, GIVEN) == expected
+
+
 def test_twin_changes_what_it_may() -> None:
     changed = settings.patched(settings.Settings(), {"detection": {"score": 0.7}})
     assert changed.detection.score == 0.7
