@@ -196,7 +196,8 @@ class Rig:
 
     def impostor(self, seconds: float) -> None:
         """Another device shows the same identity for a while."""
-        child = sensor.start(self._plan, "uplink")
+        with self.log.open("ab") as log:
+            child = sensor.start(self._plan, "uplink", stderr=log)
         key = Path(self._plan.recipient).read_bytes()
         messages.send(child.channel, messages.StartUplink(self._plan.settings, DEVICE, key))
         time.sleep(seconds)

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -44,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
     allowed: str
 
 
-def start(plan: Plan, name: launcher.Name) -> launcher.Child:
+def start(plan: Plan, name: launcher.Name, *, stderr: IO[bytes] | None = None) -> launcher.Child:
     """Start a child as the launcher does, but the rig's own programs."""
     source = ["--truth", plan.truth, "--rate", str(plan.rate), "--allowed", plan.allowed]
     resolver = ["--names", json.dumps(plan.names), "--no-dns", plan.no_dns]
@@ -58,6 +59,7 @@ def start(plan: Plan, name: launcher.Name) -> launcher.Child:
             [*words[name], "--channel", str(theirs.fileno())],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
+            stderr=stderr,
             start_new_session=True,
         )
     return launcher.Child(process, ours)
