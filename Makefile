@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 FLOW := .venv-flow
 DATA ?= ../shared/eval
 SOURCE ?=
+BOARD ?= virt
+ARCH ?= amd64
+FLAVOUR ?= rig
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native models demo test check bench accuracy scenes faults proof flow flow-test flow-bench lock clean
+.PHONY: help setup native models demo test check bench accuracy scenes faults proof image flow flow-test flow-bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -55,6 +58,9 @@ faults: setup  ## 20,000 records through 500 faults, with each of two SDKs → b
 
 proof: models  ## search the sensor for traces of 50 visitors → build/reports/proof.json
 	$(BIN)/python -m hil.traces
+
+image: models  ## a disk image: make image BOARD=virt ARCH=amd64 FLAVOUR=rig (as root; see docs/image.md)
+	$(BIN)/python -m build_scripts image $(BOARD) --arch $(ARCH) --flavour $(FLAVOUR)
 
 $(FLOW)/.installed: requirements/flow-test.txt
 	@echo "setup: Python environment of the web application in $(FLOW)"

@@ -18,7 +18,7 @@ from firmware.errors import PrivacyError
 
 SOURCES = Path(__file__).resolve().parent
 ZERO_ON_FREE, SCRUB, SEARCH = NAMES = ("zero_on_free", "scrub", "search")
-_FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-z,now", "-Wl,-z,relro")
+FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-z,now", "-Wl,-z,relro")
 
 
 def library(name: str) -> Path | None:
@@ -55,7 +55,7 @@ def compiled(source: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A file of this process, then renamed: two set-ups at once do not collide.
     unfinished = path.with_suffix(f".{os.getpid()}")
-    command = [compiler, *_FLAGS, str(source), "-o", str(unfinished)]
+    command = [compiler, *FLAGS, str(source), "-o", str(unfinished)]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=60)
         unfinished.replace(path)
@@ -75,6 +75,11 @@ def folder() -> Path:
     return Path(cache).absolute() / "native"
 
 
-def _path(source: Path) -> Path:
+def file_name(source: Path, machine: str) -> str:
+    """What the library of a C file is called on a machine."""
     version = zlib.crc32(source.read_bytes())  # hashlib would load OpenSSL
-    return folder() / f"{source.stem}-{platform.machine()}-{version:08x}.so"
+    return f"{source.stem}-{machine}-{version:08x}.so"
+
+
+def _path(source: Path) -> Path:
+    return folder() / file_name(source, platform.machine())

@@ -1,0 +1,125 @@
+"""The boards: what each image is made of, and how it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from build_scripts.errors import BuildError
+
+Flavour: TypeAlias = Literal["production", "rig"]
+
+_SYSTEM = [
+    "systemd-sysv",
+    "udev",
+    "dbus",
+    "kmod",
+    "python3",
+    "ca-certificates",
+    "systemd-timesyncd",
+    "systemd-resolved",
+    "rauc",
+    "rauc-service",
+    "busybox-static",
+    "dmsetup",
+    "e2fsprogs",
+    "signify-openbsd",
+    "iproute2",
+    "procps",
+]
+_BOOT_MODULES = [
+    "loop",
+    "squashfs",
+    "crc32c_generic",
+    "ext4",
+    "dm-mod",
+    "dm-verity",
+    "sha256_generic",
+    "overlay",
+]
+_VIRTIO = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio-rng"]
+_CAMERAS = ["uvcvideo", "videobuf2-v4l2", "v4l2loopback"]
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board in one architecture.
+
+    Attributes:
+        packages: Debian packages, beside the essential ones.
+        kernel: the Debian package whose kernel starts it.
+        boot_modules: kernel modules of the initramfs, in any order.
+        modules: modules that the running system may load besides.
+        console: serial console.
+        qemu: the machine, where it is one of QEMU's.
+    """
+
+    name: str
+    architecture: str
+    packages: tuple[str, ...]
+    kernel: str
+    boot_modules: tuple[str, ...]
+    modules: tuple[str, ...]
+    console: str
+    qemu: tuple[str, ...] = ()
+
+    @property
+    def machine(self) -> str:
+        """As `uname -m` has it."""
+        return {"amd64": "x86_64", "arm64": "aarch64"}[self.architecture]
+
+    @property
+    def compatible(self) -> str:
+        """What an update must be made for."""
+        return f"flow-sensor-{self.name}-{self.architecture}"
+
+    def command_line(self) -> str:
+        return (
+            f"console={self.console} quiet panic=10 oops=panic init_on_free=1 init_on_alloc=1 "
+            "systemd.gpt_auto=0 systemd.swap=0 systemd.show_status=0 "
+            "lsm=landlock,lockdown,yama,integrity,bpf"
+        )
+
+
+def board(name: str, architecture: str) -> Board:
+    """Look a board up.
+
+    Raises:
+        BuildError: there is none of that name and architecture.
+    """
+    try:
+        return _BOARDS[name, architecture]
+    except KeyError:
+        known = ", ".join(f"{name} ({architecture})" for name, architecture in _BOARDS)
+        raise BuildError(
+            f"there is no board {name!r} for {architecture}", remedy=f"take one of {known}"
+        ) from None
+
+
+def _virt(architecture: str, console: str, sha256: str, qemu: str) -> Board:
+    return Board(
+        name="virt",
+        architecture=architecture,
+        packages=tuple(_SYSTEM),
+        kernel=f"linux-image-{architecture}",
+        boot_modules=(*_BOOT_MODULES, *_VIRTIO, sha256),
+        modules=("i6300esb", "autofs4", "nbd", *_CAMERAS),
+        console=console,
+        qemu=(*qemu.split(), *["-smp", "2", "-m", "1024", "-device", "virtio-rng-pci"]),
+    )
+
+
+_BOARDS = {
+    ("virt", "amd64"): _virt(
+        "amd64",
+        "ttyS0",
+        "sha256-ssse3",
+        "qemu-system-x86_64 -machine q35 -cpu max -device i6300esb -action watchdog=reset",
+    ),
+    ("virt", "arm64"): _virt(
+        "arm64",
+        "ttyAMA0",
+        "sha256-arm64",
+        "qemu-system-aarch64 -machine virt -cpu cortex-a72 -device i6300esb -action watchdog=reset",
+    ),
+}

@@ -1,0 +1,112 @@
+"""One image from lock files: packages, root, initramfs, disk, manifest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from build_scripts import debian, tools
+from build_scripts.boards import Board, Flavour
+from build_scripts.image import disk, initramfs, product
+from build_scripts.image import root as roots
+from build_scripts.keys import Keys
+from firmware import __version__
+
+CACHE = product.ROOT / "build" / "cache"
+IMAGES = product.ROOT / "build" / "image"
+
+
+def build(
+    board: Board,
+    flavour: Flavour,
+    keys: Keys,
+    *,
+    version: str = __version__,
+    out: Path | None = None,
+) -> Path:
+    """Build an image and return its manifest's path.
+
+    Raises:
+        BuildError: a tool, a package or a model is missing, or a step fails.
+    """
+    tools.require("mksquashfs", "veritysetup", "sfdisk", "mke2fs", "depmod", "readelf", "dpkg-deb")
+    out = out or IMAGES / board.name
+    work = out.with_name(f".{out.name}.work")
+    for folder in (work, out):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    tools.seconds.clear()
+    with tools.step("packages", "Debian's, as locked"):
+        archive = roots.base(board, CACHE)
+        kernel = unpack_kernel(board)
+    with tools.step("root", f"{flavour} root file system"):
+        root = work / "root"
+        roots.build(board, flavour, keys, archive=archive, kernel=kernel, root=root, cache=CACHE)
+    with tools.step("initramfs", "what starts it"):
+        (out / "initrd").write_bytes(initramfs.build(board, keys, root=root, kernel=kernel))
+        shutil.copyfile(next((kernel / "boot").glob("vmlinuz-*")), out / "vmlinuz")
+    with tools.step("squashfs", "packed, hashed and signed"):
+        image = out / "root.img"
+        disk.squash(root, image)
+        disk.seal(image, board, version, keys)
+    with tools.step("disk", "partitions"):
+        disk.identity(work / "identity.img")
+        places = disk.write(
+            out / "disk.img",
+            [
+                disk.Partition("slots", 1),
+                disk.Partition("root_a", disk.ROOT_MIB, image),
+                disk.Partition("root_b", disk.ROOT_MIB),
+                disk.Partition("identity", 8, work / "identity.img"),
+            ],
+        )
+    shutil.rmtree(work)
+    return _manifest(board, flavour, version, out, places)
+
+
+def unpack_kernel(board: Board) -> Path:
+    """The kernel's package, unpacked once."""
+    locked = debian.Lock.load(debian.lock_path(board.architecture))
+    package = next(package for package in locked.packages if package.kernel)
+    folder = CACHE / f"kernel-{package.sha256[:16]}"
+    if not folder.exists():
+        draft = folder.with_suffix(".new")
+        shutil.rmtree(draft, ignore_errors=True)
+        tools.run(["dpkg-deb", "--extract", CACHE / "debs" / package.sha256, draft])
+        if not (draft / "lib").exists():  # where depmod looks
+            (draft / "lib").symlink_to("usr/lib")
+        modules = next((draft / "usr" / "lib" / "modules").iterdir())
+        tools.run(["depmod", "-b", draft, modules.name])
+        draft.rename(folder)
+    return folder
+
+
+def _manifest(
+    board: Board, flavour: Flavour, version: str, out: Path, places: list[dict[str, int | str]]
+) -> Path:
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": disk.digest(path)}
+        for path in sorted(out.iterdir())
+    }
+    manifest = {
+        "board": board.name,
+        "architecture": board.architecture,
+        "flavour": flavour,
+        "version": version,
+        "compatible": board.compatible,
+        "disk": "disk.img",
+        "kernel": "vmlinuz",
+        "initramfs": "initrd",
+        "root": "root.img",
+        "command_line": board.command_line(),
+        "console": board.console,
+        "qemu": list(board.qemu),
+        "packages": debian.Lock.load(debian.lock_path(board.architecture)).digest,
+        "files": files,
+        "partitions": places,
+        "seconds": tools.seconds,
+    }
+    path = out / "manifest.json"
+    path.write_text(json.dumps(manifest, indent=1) + "\n")
+    return path
