@@ -8,7 +8,7 @@ from pathlib import Path
 
 from firmware.errors import SensorError
 from firmware.vision.models import cache_directory, directory
-from trt_engines import build, manifests
+from trt_engines import build, compare, manifests
 from trt_engines.acquire import acquire, locked_cache
 
 _DESCRIPTION = """\
@@ -18,6 +18,7 @@ From published networks to the files that the sensor runs.
                                    and the demo's portraits; works without a network afterwards
   python -m trt_engines convert    write the ONNX files that the sensor loads, and their index
   python -m trt_engines build      write them in another precision; build TensorRT engines
+  python -m trt_engines compare    what another precision changes, on pictures of faces
 
 Files go to $FLOW_SENSOR_CACHE, or ~/.cache/flow-sensor. To use a network of your own, write a
 manifest like trt_engines/models/age/manifest.toml, with [source] file = "its path" and no
@@ -35,14 +36,19 @@ def main(words: list[str] | None = None) -> int:
     fetch = commands.add_parser("acquire", help="fetch, check and keep the published files")
     fetch.set_defaults(run=_acquire)
     write = commands.add_parser("convert", help="write the files that the sensor loads")
-    engines = commands.add_parser(
-        "build",
-        help="build TensorRT engines for a target",
-        description=build.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    build.options(engines)
-    for each in (fetch, write, engines):
+    parts = {"build": build, "compare": compare}
+    others = {
+        name: commands.add_parser(
+            name,
+            help=str(part.__doc__).partition(": ")[2].partition("\n")[0].rstrip("."),
+            description=part.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for name, part in parts.items()
+    }
+    for name, part in parts.items():
+        part.options(others[name])
+    for each in (fetch, write, others["build"]):
         each.add_argument(
             "--manifest",
             type=Path,

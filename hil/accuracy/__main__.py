@@ -31,15 +31,22 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of labelled pictures")
     parser.add_argument("--limit", type=int, default=0, help="so many of each set; 0: all")
     parser.add_argument("--width", type=int, default=448, help="[detection] width_px (448)")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=models.directory(),
+        metavar="DIR",
+        help="a folder of models, such as the int8 or fp16/rounded one beside those of the sensor",
+    )
     chosen = parser.parse_args(words)
     try:
-        return _run(chosen.data, max(chosen.limit, 0), chosen.width)
+        return _run(chosen.data, max(chosen.limit, 0), chosen.width, chosen.models)
     except SensorError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
 
 
-def _run(data: Path, limit: int, width_px: int) -> int:
+def _run(data: Path, limit: int, width_px: int, folder: Path) -> int:
     cv2.setNumThreads(1)
     settings = check({"detection": {"width_px": width_px}})
     sets = labelled.load(data, limit)
@@ -50,7 +57,7 @@ def _run(data: Path, limit: int, width_px: int) -> int:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     ) as progress:
-        figures, seen = _figures(sets, settings, progress)
+        figures, seen = _figures(sets, settings, folder, progress)
     console = Console()
     for of in ("detection", "age_gender", "expression"):
         console.print(_table(of, [group for group in figures["groups"] if group["of"] == of]))
@@ -58,15 +65,15 @@ def _run(data: Path, limit: int, width_px: int) -> int:
         console.print(f"a face was seen in {path.name}: look whether there is one")
     for of in ("detection", "age", "gender", "expression"):
         console.print(f"{of}: " + "  ".join(f"{k}={v:.4f}" for k, v in figures[of].items()))
-    path = report.write("accuracy", figures)
+    own = folder == models.directory()
+    path = report.write("accuracy" if own else f"accuracy-{folder.name}", figures)
     console.print(f"accuracy: {time.monotonic() - began:.0f} s → {path}")
     return 0
 
 
 def _figures(
-    sets: labelled.Sets, settings: Settings, progress: Progress
+    sets: labelled.Sets, settings: Settings, folder: Path, progress: Progress
 ) -> tuple[dict[str, Any], list[Path]]:
-    folder = models.directory()
 
     def stepper(name: str, total: int) -> Callable[[], None]:
         task = progress.add_task(name, total=total)

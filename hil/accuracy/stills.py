@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware.drivers import onnx_engine
 from firmware.drivers.onnx_engine import OnnxEngine
 from firmware.settings import Settings
 from firmware.vision import memory, models
 from firmware.vision.attributes import Attributes
 from firmware.vision.detection import Detections, Detector
+from firmware.vision.engine import Engine
 from firmware.vision.frames import Frame
+from firmware.vision.models import Model
 from firmware.vision.pipeline import BUFFERS
-from firmware.vision.sampling import HostSampler
+from firmware.vision.sampling import HostSampler, Sampler
 from hil.accuracy.labelled import read
 
 FRAME_PX = (640, 360)
 """Frame in whose middle a face crop is shown: of the shape of the sensor's own, 16:9."""
 _GREY = 128
+
+Opener = Callable[[Path, Sequence[Model]], tuple[Mapping[str, Engine], Sampler]]
+"""Loads engines and what fills their inputs from frames of `FRAME_PX`."""
+
+
+def on_cpu(folder: Path, chosen: Sequence[Model]) -> tuple[Mapping[str, Engine], Sampler]:
+    """ONNX Runtime's engines of the models in `folder`."""
+    engines = onnx_engine.load(folder, *chosen)
+    return engines, HostSampler(engines, *FRAME_PX)
 
 
 def detect(
@@ -55,13 +67,11 @@ def detect(
 class Visitor:
     """The detector and the attribute networks on pictures of one face."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, opener: Opener = on_cpu) -> None:
         width, height = FRAME_PX
         self._rules = settings.detection
-        chosen = models.chosen(folder, settings, FRAME_PX)
-        self._engines = {model.name: OnnxEngine(folder, model) for model in chosen}
+        self._engines, sampler = opener(folder, models.chosen(folder, settings, FRAME_PX))
         self._frame = Frame(memory.allocate("frame.pixels", (height, width, 3), np.uint8))
-        sampler = HostSampler(self._engines, width, height)
         self._detector = Detector(self._engines["detector"], sampler, width, height)
         self._attributes = Attributes(self._engines, sampler, width, height)
 
