@@ -1,5 +1,6 @@
 /* A wall clock that can jump: LD_PRELOAD this and write the offset in seconds, as a signed 64-bit
- * integer, into the file that FLOW_CLOCK names. Monotonic clocks are left alone. */
+ * integer, into the file that FLOW_CLOCK names. Monotonic clocks are left alone. A clock that is
+ * moved counts as not synchronised, one that is not as synchronised. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/time.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,4 +55,19 @@ time_t time(time_t *out)
     if (out)
         *out = now.tv_sec;
     return now.tv_sec;
+}
+
+int adjtimex(struct timex *about)
+{
+    static int (*real)(struct timex *);
+    if (!real)
+        real = (int (*)(struct timex *))dlsym(RTLD_NEXT, "adjtimex");
+    int state = real(about);
+    if (*offset) {
+        about->status |= STA_UNSYNC;
+        return TIME_ERROR;
+    }
+    if (state >= 0)
+        about->status &= ~STA_UNSYNC;
+    return state;
 }

@@ -1,0 +1,51 @@
+"""Scenes as clips for a rig's camera, drawn once for each version of script and renderer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hil import report
+from hil.scenes import script
+from hil.scenes.render import Scene
+from hil.scenes.source import write_video
+
+WIDTH_PX, HEIGHT_PX, FRAMES_PER_S = 640, 360, 12.5
+"""Small and slow, so that a rig of processes and a rig in an emulator can follow."""
+
+
+def standard(name: str) -> tuple[script.Script, Path]:
+    """A standard scene and its clip in the rigs' size."""
+    path = script.STANDARD / f"{name}.scene"
+    scene = script.load(path)
+    small = msgspec.structs.replace(
+        scene.camera, width_px=WIDTH_PX, height_px=HEIGHT_PX, frames_per_s=FRAMES_PER_S
+    )
+    scene = msgspec.structs.replace(scene, camera=small)
+    sources = [path, Path(__file__), *sorted(Path(script.__file__).parent.glob("*.py"))]
+    digest = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()[:12]
+    folder = report.ROOT / "build" / "hil" / "clips"
+    clip = folder / f"{name}-{digest}.mp4"
+    if not clip.exists():
+        partial = folder / f"partial-{os.getpid()}-{name}.mp4"
+        truth = write_video(Scene(scene), partial)
+        truth.replace(clip.with_suffix(".truth.json"))
+        partial.replace(clip)
+    return scene, clip
+
+
+def truth(clip: Path) -> dict[str, Any]:
+    """What really happens in a clip; see `hil.scenes.source`."""
+    known: dict[str, Any] = json.loads(clip.with_suffix(".truth.json").read_text("utf-8"))
+    return known
+
+
+def visible_s(clip: Path) -> tuple[float, float]:
+    """From when to when the first visitor of a clip is in view."""
+    first = truth(clip)["interactions"][0]
+    return first["from_s"], first["to_s"]

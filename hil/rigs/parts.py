@@ -1,0 +1,114 @@
+"""What a rig must have, as labgrid has it: a protocol for each part, drivers that keep it.
+
+Power is labgrid's own `PowerProtocol`; here `off` is always the plug being pulled.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hil.traces.needles import Index
+
+
+@dataclass(frozen=True)
+class Running:
+    """One process of the sensor as it is now."""
+
+    name: str
+    rss_kb: int
+    files: int
+    threads: int
+
+
+class BoardProtocol(abc.ABC):
+    """The board: its storage, and what can be done to it besides its power.
+
+    Attributes:
+        makes: files that a board of this kind writes to the identity partition by itself.
+    """
+
+    makes: frozenset[str] = frozenset()
+
+    @abc.abstractmethod
+    def flash(self) -> None:
+        """Write the software and an empty identity partition; only while it is off."""
+
+    @abc.abstractmethod
+    def request(self, device: str) -> bytes:
+        """Let the running board make its key; → its certificate request, PEM."""
+
+    @abc.abstractmethod
+    def install(self, files: Mapping[str, bytes]) -> None:
+        """Write files into the identity partition of the running board."""
+
+    @abc.abstractmethod
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What the settings of a sensor on this board need beside those of cloud and camera."""
+
+    @abc.abstractmethod
+    def identity(self) -> dict[str, bytes]:
+        """Every file of the identity partition; only while it is off."""
+
+    @abc.abstractmethod
+    def slots(self) -> dict[str, str]:
+        """SHA-256 of each read-only part of the storage; only while it is off."""
+
+    @abc.abstractmethod
+    def search(self, needles: Index) -> int:
+        """Needles met in all of the storage; only while it is off."""
+
+    @abc.abstractmethod
+    def image_mb(self) -> float:
+        """Size of what `flash` writes, MiB."""
+
+    @abc.abstractmethod
+    def processes(self) -> list[Running]:
+        """The sensor's processes now."""
+
+    def set_clock(self, offset_s: int) -> None:
+        """Let the board's clock be wrong by so much; 0: a time source sets it."""
+        raise NotImplementedError
+
+    def heat(self, celsius: int, percent: int) -> None:
+        """Let the board be so hot, and slow it down by so many per cent; 0: neither."""
+        raise NotImplementedError
+
+
+class CameraProtocol(abc.ABC):
+    """What the sensor looks at."""
+
+    @abc.abstractmethod
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """The settings of a sensor with this camera."""
+
+    @abc.abstractmethod
+    def show(self, clip: Path) -> None:
+        """Play a clip once from now on; before and after it, nobody is there."""
+
+    def place(self, clip: Path) -> str:
+        """Put a clip where the board can read it by itself; → its URI for the settings."""
+        raise NotImplementedError
+
+    def unplug(self) -> None:
+        """Take the camera away."""
+        raise NotImplementedError
+
+    def plug(self) -> None:
+        """Put it back."""
+        raise NotImplementedError
+
+
+class NetworkProtocol(abc.ABC):
+    """The way from the board to the cloud."""
+
+    @abc.abstractmethod
+    def down(self) -> None:
+        """Nothing goes through any more."""
+
+    @abc.abstractmethod
+    def up(self) -> None:
+        """Everything does again."""

@@ -1,0 +1,173 @@
+"""Thousands of real interactions in minutes, and whether anything grows with them.
+
+The clip is small and slow in its own time, so that the sensor, which plays it as fast as it can,
+spends eight frames on eight visitors: they come together, stay for four frames, and are gone. All
+else is as ever: the shipped models, the wipes, the seals, the numbers, the hub.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hil import report
+from hil.rigs.parts import Running
+from hil.scenes import portraits, stage
+from hil.scenes.script import Camera, Portrait
+
+WIDTH_PX, HEIGHT_PX, FRAMES_PER_S = 448, 256, 8
+AT_ONCE, _COLUMNS = 8, 4
+_SEEN, _GONE = 4, 4
+_HEAD_PX = 108
+SETTINGS: dict[str, dict[str, Any]] = {
+    "source": {"realtime": False},
+    "tracking": {"max_lost_s": 0.3, "confirm_after": 2},
+    "interactions": {"minimum_dwell_s": 0.2},
+}
+"""Beside the clip's URI: a stay of three eighths of a second counts, and an eighth's gap ends it."""
+
+PARTS = 20
+"""A soak is cut into so many equal parts, each of which gives one point."""
+WARM_PARTS = 2
+"""So many at the beginning are left out: caches fill, and the allocator finds its size."""
+_T_95 = {9: 2.26, 12: 2.18, 16: 2.12, 18: 2.10}
+
+
+class Sample(NamedTuple):
+    """One look at the sensor while it works.
+
+    Attributes:
+        interactions: that the hub has stored so far.
+        frame_ms_p95: of the newest health record.
+        waiting: envelopes in the outbox, likewise.
+    """
+
+    interactions: int
+    at_s: float
+    processes: tuple[Running, ...]
+    frame_ms_p95: float
+    waiting: int
+
+
+class Slope(NamedTuple):
+    """Change of a figure per 1,000 interactions: least squares, and its 95 % interval."""
+
+    per_1000: float
+    low: float
+    high: float
+
+
+def clip(groups: int) -> Path:
+    """So many times eight visitors; drawn unless it is there."""
+    path = report.ROOT / "build" / "hil" / "clips" / f"soak-{groups}.avi"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"partial-{path.name}")
+    size = (WIDTH_PX, HEIGHT_PX)
+    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*"MJPG"), FRAMES_PER_S, size)
+    hall = stage.hall(stage.View.of(Camera(width_px=WIDTH_PX, height_px=HEIGHT_PX)), seed=1)
+    heads = [_head(name) for name in get_args(Portrait)]
+    rng = np.random.default_rng(1)
+    for _ in range(groups):
+        places = rng.integers(-6, 7, (AT_ONCE, 2))
+        for seen in range(_SEEN):
+            picture = hall.copy()
+            for number, (right, down) in enumerate(places):
+                row, column = divmod(number, _COLUMNS)
+                left = 8 + column * 110 + int(right) + 2 * seen
+                top = 8 + row * 124 + int(down)
+                _put(picture, heads[(number + row) % len(heads)], left, top)
+            writer.write(picture)
+        for _ in range(_GONE):
+            writer.write(hall)
+    writer.release()
+    partial.replace(path)
+    return path
+
+
+def slope(points: Sequence[tuple[float, float]]) -> Slope:
+    """Least squares through (interactions, value), with the t interval of its residuals.
+
+    Args:
+        points: at least five; means of parts, so that neighbours hardly depend on each other.
+    """
+    x, y = np.array(points, float).T
+    x = x / 1000
+    n = len(x)
+    about = x - x.mean()
+    per_1000 = float(about @ (y - y.mean()) / (about @ about))
+    rest = y - y.mean() - per_1000 * about
+    error = math.sqrt(float(rest @ rest) / (n - 2) / float(about @ about))
+    t = next((value for degrees, value in sorted(_T_95.items()) if n - 2 <= degrees), 2.0)
+    return Slope(round(per_1000, 3), round(per_1000 - t * error, 3), round(per_1000 + t * error, 3))
+
+
+def parts(
+    samples: Sequence[Sample], figure: Callable[[Sample], float]
+) -> list[tuple[float, float]]:
+    """(interactions, mean) of each part behind the warm ones that has samples."""
+    last = samples[-1].interactions
+    found = []
+    for part in range(WARM_PARTS, PARTS):
+        low, high = last * part / PARTS, last * (part + 1) / PARTS
+        inside = [figure(one) for one in samples if low < one.interactions <= high]
+        if inside:
+            found.append(((low + high) / 2, sum(inside) / len(inside)))
+    return found
+
+
+def figures(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Slopes with their intervals; files and threads at the first look and at the last."""
+    names = sorted({one.name for sample in samples for one in sample.processes})
+    whole = [one for one in samples if len(one.processes) == len(names)]
+    warm = next(one for one in whole if one.interactions * PARTS > whole[-1].interactions)
+    latency = parts(samples, lambda one: one.frame_ms_p95)
+    return {
+        "rss_slope_kb_per_1000": {
+            name: slope(parts(whole, lambda one, name=name: _of(one, name).rss_kb))._asdict()
+            for name in names
+        },
+        "rss_kb": {name: _of(whole[-1], name).rss_kb for name in names},
+        "files_at_first": {name: _of(warm, name).files for name in names},
+        "files": {name: _of(whole[-1], name).files for name in names},
+        "threads_at_first": {name: _of(warm, name).threads for name in names},
+        "threads": {name: _of(whole[-1], name).threads for name in names},
+        "frame_ms_p95": {
+            **slope(latency)._asdict(),
+            "first": round(latency[0][1], 1),
+            "last": round(latency[-1][1], 1),
+        },
+        "most_waiting": max(one.waiting for one in samples),
+    }
+
+
+def plain(sample: Sample) -> dict[str, Any]:
+    """For a JSON file."""
+    processes = {
+        one.name: {"rss_kb": one.rss_kb, "files": one.files, "threads": one.threads}
+        for one in sample.processes
+    }
+    return {**sample._asdict(), "processes": processes}
+
+
+def _of(sample: Sample, name: str) -> Running:
+    return next(one for one in sample.processes if one.name == name)
+
+
+def _head(name: Portrait) -> NDArray[np.uint8]:
+    level = portraits.head(name).levels[0]
+    width = round(level.shape[1] * _HEAD_PX / level.shape[0])
+    small = cv2.resize(level, (width, _HEAD_PX), interpolation=cv2.INTER_AREA)
+    small[..., :3] = small[..., :3] * (small[..., 3:] / 255)
+    return np.asarray(small, np.uint8)
+
+
+def _put(picture: NDArray[np.uint8], head: NDArray[np.uint8], left: int, top: int) -> None:
+    stage.put(picture, stage.Layer(left, top, head))

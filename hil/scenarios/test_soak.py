@@ -1,0 +1,64 @@
+"""Thousands of visitors, one after another: nothing grows, nothing gets slower."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from hil import report
+from hil.rigs import soak
+from hil.rigs.strategy import SensorStrategy
+from hil.scenarios.conftest import Note
+
+_LOOK_S = 0.5
+_STEADY_MS = 1.15
+"""By what part the p95 of a frame's time may be longer at the end than at the beginning: the
+machine may have been given other work meanwhile."""
+
+
+@pytest.mark.long
+@pytest.mark.needs("soak")
+def test_soak(rig: SensorStrategy, note: Note, request: pytest.FixtureRequest) -> None:
+    """Memory of no process grows; files and threads stay; the last frames are as quick."""
+    groups = -(-request.config.getoption("interactions") // soak.AT_ONCE)
+    expected = groups * soak.AT_ONCE
+    source = {**soak.SETTINGS["source"], "uri": rig.camera.place(soak.clip(groups))}
+    rig.transition("flashed")
+    rig.special = {**soak.SETTINGS, "source": source}
+    rig.transition("provisioned")
+    samples: list[soak.Sample] = []
+    began = time.monotonic()
+
+    def look() -> bool:
+        count = len(rig.interactions())
+        said = rig.cloud.health(rig.device)
+        if count and said:
+            newest = said[-1]
+            samples.append(
+                soak.Sample(
+                    count,
+                    round(time.monotonic() - began, 2),
+                    tuple(rig.board.processes()),
+                    newest["frame_ms_p95_x10"] / 10,
+                    newest["waiting"],
+                )
+            )
+        time.sleep(_LOOK_S)
+        return count >= expected
+
+    rig.wait(look, f"{expected} visitors are counted", 60 + expected * rig.soak_visitor_s)
+    seconds = time.monotonic() - began
+    rig.cut_power()
+    figures = soak.figures(samples)
+    kept = report.ROOT / "build" / "hil" / "soak-samples.json"
+    kept.write_text(json.dumps([soak.plain(one) for one in samples]), "utf-8")
+    note("soak", json.dumps({"interactions": expected, "seconds": round(seconds), **figures}))
+    assert len(rig.interactions()) == expected, "some were counted twice, or not at all"
+    for name, rss in figures["rss_slope_kb_per_1000"].items():
+        assert rss["low"] <= 0, f"{name} grows by {rss} kB per 1,000 interactions"
+    assert figures["files"] == figures["files_at_first"], figures
+    assert figures["threads"] == figures["threads_at_first"], figures
+    latency = figures["frame_ms_p95"]
+    assert latency["last"] <= latency["first"] * _STEADY_MS or latency["low"] <= 0, latency
