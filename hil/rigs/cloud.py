@@ -18,7 +18,7 @@ from labgrid.factory import target_factory
 from firmware import envelope
 from firmware.device_trust import DeviceTrust
 from firmware.errors import SealError
-from firmware.reader import HealthBody, Opened, Reader
+from firmware.reader import Opened, Reader
 from firmware.recipient import PrivateKey, keygen
 from firmware.record import Interaction
 from firmware.uplink import identity
@@ -52,6 +52,7 @@ class LocalCloud(Driver):
         self.folder = Path(os.path.relpath(report.ROOT / "build" / "hil" / f"cloud-{os.getpid()}"))
         shutil.rmtree(self.folder, ignore_errors=True)
         self._opened: list[Opened] = []
+        self._said: list[tuple[float, dict[str, Any]]] = []
         self._read_to = 0
         self._envelopes: dict[tuple[str, int], set[bytes]] = defaultdict(set)
         self.refused: list[SealError] = []
@@ -125,11 +126,19 @@ class LocalCloud(Driver):
     def _take(self, arrived: Event) -> None:
         reading = self._reader.read(arrived.body, arrived.device)
         self._opened += reading.records
+        self._said += [
+            (arrived.at, one.record) for one in reading.records if isinstance(one.record, dict)
+        ]
         self.refused += reading.refused
         if arrived.properties.get("kind") == "records":
             for signed in envelope.unpack(arrived.body):
                 sealed, _ = envelope.split_signature(signed)
                 self._envelopes[arrived.device, envelope.split(sealed)[0].number].add(sealed)
+
+    def said(self) -> list[tuple[float, dict[str, Any]]]:
+        """Health records of all devices since the last call, with the time of their arrival."""
+        taken, self._said = self._said, []
+        return taken
 
     def reused(self) -> int:
         """Numbers under which a device has sent more than one record; the same one may come
@@ -144,7 +153,7 @@ class LocalCloud(Driver):
             if isinstance(one.record, Interaction)
         }
 
-    def health(self, device: str) -> list[HealthBody]:
+    def health(self, device: str) -> list[dict[str, Any]]:
         """What the device has said about itself, oldest first."""
         return [one.record for one in self.opened(device) if isinstance(one.record, dict)]
 

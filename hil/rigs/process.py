@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import attr
-import psutil
+import psutil  # type: ignore[import-untyped]
 from labgrid.driver import Driver
 from labgrid.factory import target_factory
 from labgrid.protocol import PowerProtocol

@@ -1,8 +1,8 @@
 """A camera that is a file: `python -m hil.rigs.screen --channel FD` is vision in front of it.
 
 The file stands where a device node would, below /dev, and is rewritten by the rig: it names the
-clip that is shown, and since when. It is gone while the camera is unplugged. Everything in vision is
-the real thing but what OpenCV calls a capture.
+clip that is shown, and since when. It is gone while the camera is unplugged. All of vision is real
+but what OpenCV calls a capture.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ def main() -> int:
         return _run(board)
     while True:
         if (board / "identity" / "device.pem").exists():
-            subprocess.run([sys.executable, "-m", "hil.rigs.sensor", str(board), "--once"])
+            words = [sys.executable, "-m", "hil.rigs.sensor", str(board), "--once"]
+            subprocess.run(words, check=False)
         time.sleep(AGAIN_S)
 
 

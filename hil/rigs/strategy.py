@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attr
 from labgrid.factory import target_factory
@@ -17,13 +17,14 @@ from labgrid.step import step
 from labgrid.strategy.common import Strategy
 
 from firmware.errors import SensorError
-from firmware.reader import HealthBody
 from firmware.record import Interaction
 from hil.rigs import clips
 from hil.rigs.parts import BoardProtocol, CameraProtocol, NetworkProtocol
 from hil.scenes.script import Script
 
 T = TypeVar("T")
+Said: TypeAlias = dict[str, Any]
+"""A health record."""
 
 
 class RigError(SensorError):
@@ -188,12 +189,12 @@ class SensorStrategy(Strategy):
         self.passed(scene.seconds)
         return scene, len(self.interactions()) - before
 
-    def health(self, said: Callable[[HealthBody], bool], what: str) -> HealthBody:
+    def health(self, said: Callable[[Said], bool], what: str) -> Said:
         """Wait until the device says something about itself from now on; → the record."""
         before = len(self.cloud.health(self.device))
 
-        def newest() -> HealthBody | None:
-            fresh: list[HealthBody] = self.cloud.health(self.device)[before:]
+        def newest() -> Said | None:
+            fresh: list[Said] = self.cloud.health(self.device)[before:]
             return next(filter(said, fresh), None)
 
         found = self.wait(newest, what)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+from hil import report
 from hil.rigs.strategy import SensorStrategy
 
 Note: TypeAlias = Callable[[str, object], None]
@@ -16,6 +19,8 @@ Note: TypeAlias = Callable[[str, object], None]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cuts", type=int, default=5, help="power cuts in mid-interaction")
     parser.addoption("--interactions", type=int, default=1000, help="of the soak")
+    kept = report.ROOT / "build" / "hil"
+    parser.addoption("--kept", type=Path, default=kept, help="folder for what was said and seen")
     parser.addoption("--seed", type=int, default=1, help="of the moments of power cuts")
 
 
@@ -32,4 +37,8 @@ def rig(request: pytest.FixtureRequest, strategy: SensorStrategy) -> Iterator[Se
             pytest.skip(f"not applicable: {strategy.cannot[mark.args[0]]}")
     yield strategy
     strategy.restore()
+    with (request.config.getoption("kept") / "health.jsonl").open("a", encoding="utf-8") as file:
+        for at_s, health in strategy.cloud.said():
+            line = {"scenario": request.node.name, "at_s": at_s, "health": health}
+            file.write(json.dumps(line) + "\n")
     assert not strategy.cloud.refused, strategy.cloud.refused

@@ -59,4 +59,4 @@ def _unknown(partition: dict[str, bytes], rig: SensorStrategy) -> set[str]:
     assert partition["device.key"].startswith(b"-----BEGIN PRIVATE KEY-----")
     drafts = {f"{name}.new" for name in _OWN}
     installed = {name for name, was in rig.installed.items() if partition.get(name) == was}
-    return set(partition) - _OWN - drafts - installed - rig.board.makes
+    return set(partition).difference(_OWN, drafts, installed, rig.board.makes)

@@ -1,0 +1,110 @@
+"""`python -m hil.rigs RIG`: run the scenarios on a rig → build/reports/<name>.json, .html, .xml.
+
+RIG is `process`, `virtual`, `pi` or `jetson`, or a rig file of your own. The report of the rig of
+processes is called hil, that of the virtual rig rig.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from hil import report
+from hil.rigs import page, results
+
+_NAMES = {"process": "hil", "virtual": "rig"}
+_SCENARIOS = report.ROOT / "hil" / "scenarios"
+_ORDER = ("visitors", "trouble", "power", "update", "soak")
+"""A virgin board comes first; what takes long, last."""
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m hil.rigs",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("rig", help="name of a rig, or its file")
+    parser.add_argument("--cuts", type=int, default=5, help="power cuts in mid-interaction (5)")
+    parser.add_argument("--interactions", type=int, default=500, help="of the soak (500)")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments of power cuts")
+    parser.add_argument("-k", metavar="WORDS", default="", help="only scenarios with such names")
+    parser.add_argument("--report", metavar="NAME", help="name of the report")
+    chosen = parser.parse_args(words)
+    file = Path(chosen.rig)
+    if not file.suffix:
+        file = Path(__file__).with_name(f"{chosen.rig}.yaml")
+    if not file.is_file():
+        parser.error(f"there is no rig file {file}")
+    name = chosen.report or _NAMES.get(file.stem, file.stem)
+    return run(file, name, chosen)
+
+
+def run(file: Path, name: str, chosen: argparse.Namespace) -> int:
+    """Run the scenarios and write the report; → exit status, 0 when nothing failed."""
+    began = time.monotonic()
+    folder = report.ROOT / "build" / "hil" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    report.REPORTS.mkdir(parents=True, exist_ok=True)
+    junit = report.REPORTS / f"{name}.xml"
+    for old in (junit, folder / "health.jsonl", folder / "soak.json"):
+        old.unlink(missing_ok=True)
+    pytest.main(
+        [
+            *("-c", str(_SCENARIOS / "pytest.ini"), "--rootdir", str(report.ROOT)),
+            *("-p", "no:cacheprovider", "-v", "--tb=short"),
+            *("--lg-env", str(file), "--junitxml", str(junit), "--kept", str(folder)),
+            *("--cuts", str(chosen.cuts), "--interactions", str(chosen.interactions)),
+            *("--seed", str(chosen.seed), "-k", chosen.k),
+            *(str(_SCENARIOS / f"test_{part}.py") for part in _ORDER),
+        ]
+    )
+    found = results.Results(
+        rig=file.stem,
+        title=_title(file),
+        scenarios=results.read(junit),
+        said=_said(folder / "health.jsonl"),
+        samples=_json(folder / "soak.json"),
+    )
+    path = report.write(name, {**found.figures(), "seconds": round(time.monotonic() - began)})
+    page.write(found, json.loads(path.read_text("utf-8")), name)
+    _show(found)
+    print(f"{file.stem}: {'passed' if found.passed else 'FAILED'} → {path}, .html, .xml")
+    return 0 if found.passed else 1
+
+
+def _title(file: Path) -> str:
+    """The first line of a rig file says what the rig is."""
+    return file.read_text("utf-8").splitlines()[0].lstrip("# ").rstrip(".")
+
+
+def _said(file: Path) -> list[results.Said]:
+    if not file.exists():
+        return []
+    return [results.Said(**json.loads(line)) for line in file.read_text("utf-8").splitlines()]
+
+
+def _json(file: Path) -> list[dict[str, object]]:
+    return list(json.loads(file.read_text("utf-8"))) if file.exists() else []
+
+
+def _show(found: results.Results) -> None:
+    table = Table(title=f"Scenarios on the rig {found.rig}")
+    for column in ("scenario", "verdict", "seconds", "what it showed"):
+        table.add_column(column, justify="right" if column == "seconds" else "left")
+    for each in found.scenarios:
+        shown = "; ".join(f"{n} {v}" for n, v in each.notes.items() if n != "soak")
+        style = "bold red" if each.verdict == "failed" else None
+        table.add_row(each.title, each.verdict, f"{each.seconds:g}", each.why or shown, style=style)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
