@@ -11,7 +11,7 @@ FLAVOUR ?= rig
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native models demo test check bench accuracy scenes faults proof image flow flow-test flow-bench lock clean
+.PHONY: help setup native models demo test check bench accuracy scenes faults hil soak proof image flow flow-test flow-bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -55,6 +55,12 @@ scenes: models  ## counting and tracking on the standard scenes → build/report
 
 faults: setup  ## 20,000 records through 500 faults, with each of two SDKs → build/reports/faults.json
 	$(BIN)/python -m hil.faults
+
+hil: models  ## the scenarios on a rig of processes → build/reports/hil.json, .html, .xml
+	$(BIN)/python -m hil.rigs process
+
+soak: models  ## 10,000 visitors, one after another: does anything grow? → build/reports/soak.json
+	$(BIN)/python -m hil.rigs process -k soak --interactions 10000 --report soak
 
 proof: models  ## search the sensor for traces of 50 visitors → build/reports/proof.json
 	$(BIN)/python -m hil.traces
