@@ -180,6 +180,7 @@ class ProcessBoard(Driver, PowerProtocol, BoardProtocol):
         """Heat is what the board's own kernel says; slowness is real: processes are held for
         that part of the time."""
         sysfs = self.folder / sensor.SYSFS
+        (sysfs / "thermal/thermal_zone0/type").write_text("board\n")
         (sysfs / "thermal/thermal_zone0/temp").write_text(f"{celsius * 1000}\n")
         (sysfs / "cpufreq/policy0/cpuinfo_max_freq").write_text("1800000\n")
         (sysfs / "cpufreq/policy0/scaling_max_freq").write_text(f"{18000 * (100 - percent)}\n")

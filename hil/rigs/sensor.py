@@ -60,7 +60,7 @@ def main() -> int:
 
 def _run(board: Path) -> int:
     sysfs = board / SYSFS
-    health.temperature_c = functools.partial(health.temperature_c, sysfs / "thermal")
+    health.temperatures_c = functools.partial(health.temperatures_c, sysfs / "thermal")
     health.throttled_percent = functools.partial(health.throttled_percent, sysfs / "cpufreq")
     current = settings.load(board / "identity" / "sensor.toml")
     Supervisor(

@@ -14,7 +14,9 @@ WORDS = "virgin or first_record or update"
 
 def test_rig_of_processes_brings_up_a_sensor_and_says_what_it_cannot_show() -> None:
     words = [sys.executable, "-m", "hil.rigs", "process", "-k", WORDS, "--report", "hil_short"]
-    done = subprocess.run(words, cwd=report.ROOT, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(
+        words, cwd=report.ROOT, capture_output=True, text=True, timeout=110, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     written = json.loads((report.REPORTS / "hil_short.json").read_text())
     assert [(each["name"], each["passed"]) for each in written["scenarios"]] == [

@@ -80,7 +80,7 @@ def test_page_stands_by_itself_and_lets_no_word_through_as_markup(tmp_path: Path
 
 def test_lines_are_drawn_to_scale() -> None:
     chart = plots.lines({"a": [(0, 0), (10, 100)], "b": [(0, 50)]}, title="t", unit="u")
-    figure = ElementTree.fromstring(chart.replace("&", "&amp;"))
+    figure = ElementTree.fromstring(chart)  # noqa: S314 - drawn here
     path = figure.findall(".//path")[0].get("d", "")
     (x0, y0), (x1, y1) = (map(float, pair.split()) for pair in path.lstrip("M").split(" L"))
     assert x1 - x0 == 720 - 60 - 96 and y0 - y1 == 200 - 14 - 30
