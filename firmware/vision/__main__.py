@@ -87,7 +87,6 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
         device=start.device,
     )
     pipeline.turn()  # a blank frame: what libraries load or start late is there to be checked
-    sandbox.trim_memory()
     gc.freeze()  # what is here now stays: a wipe's collection need not look at it again
     kept = guarantees.check(current)
     if current.privacy.strict:

@@ -87,13 +87,6 @@ def lock_memory() -> None:
         _libc.munlockall()
 
 
-def trim_memory() -> None:
-    """Give back what loading the models has freed, a fifth of the process: locked pages stay."""
-    _libc.munlockall()
-    _libc.malloc_trim(ctypes.c_size_t(0))
-    lock_memory()
-
-
 def restrict_files(paths: Iterable[Path], *, devices: bool) -> None:
     """Landlock: read the given paths, the interpreter and the libraries; write nothing.
 
