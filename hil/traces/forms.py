@@ -22,7 +22,7 @@ from firmware.drivers import onnx_engine
 from firmware.drivers.video_file import VideoFile
 from firmware.record import Interaction
 from firmware.settings import Settings
-from firmware.vision import memory, models
+from firmware.vision import memory, models, wiping
 from firmware.vision.models import Model
 from firmware.vision.pipeline import Pipeline
 from hil.traces.needles import Index
@@ -77,6 +77,10 @@ class Twin:
         while self._source.read(frame):
             ended = self.pipeline.turn()
             yield Turn(frame.index, ended, len(self.pipeline.tracks))
+            if self.pipeline.parted:  # as vision does, so that both go on from the same buffers
+                wiping.of_leavers(self.engines)
+                if not self.pipeline.tracks:
+                    memory.wipe()
 
     def close(self) -> None:
         self._source.close()
@@ -159,32 +163,40 @@ class Coded:
         self._container.streams.video[0].thread_count = 1
         self._frames = self._decoded()
         self._at = -1
-        self._empty: list[NDArray[np.uint8]] = []
 
-    def _decoded(self) -> Iterator[tuple[bytes, list[NDArray[np.uint8]]]]:
+    def _decoded(self) -> Iterator[tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]]:
         for packet in self._container.demux(video=0):
             for frame in packet.decode():
-                yield (
-                    bytes(packet),
-                    [
-                        np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)
-                        for plane in frame.planes
-                    ],
-                )
+                planes = [
+                    np.frombuffer(bytes(plane), np.uint8).reshape(plane.height, plane.line_size)
+                    for plane in frame.planes
+                ]
+                yield np.frombuffer(bytes(packet), np.uint8), planes
 
-    def index(self, index: Index, at: int, *, empty: bool) -> None:
-        """Add the forms of frame `at`; frames must be asked for in order."""
-        while self._at < at:
-            packet, planes = next(self._frames)
-            self._at += 1
-        if empty:
-            self._empty = planes
-            for content in (np.frombuffer(packet, np.uint8), *planes):
-                add_all(index, content)
-            return
-        index.add("bitstream", np.frombuffer(packet, np.uint8), words=2, step=_EVERY)
+    def index_empty(self, index: Index) -> None:
+        """The first frame shows the empty scene, which is no trace of anybody."""
+        if self._at < 0:
+            self._packet, self._empty = self._frame(0)
+        for plane in self._empty:
+            add_all(index, plane)
+        # What comes after a visitor in the stream is the empty scene again, moved by some bits.
+        bits = np.unpackbits(self._packet)
+        for shift in range(8):
+            index.add(EMPTY, np.packbits(bits[shift:]), words=3, step=1)
+
+    def index(self, index: Index, at: int) -> None:
+        """Add the forms of frame `at`; it may be asked for again, but none before it."""
+        packet, planes = self._frame(at)
+        # Compressed noise has hardly a byte twice; the flat scene's coding repeats itself.
+        index.add("bitstream", packet, words=3, step=_EVERY, least=18)
         for plane, before in zip(planes, self._empty, strict=True):
             add_new(index, "yuv", plane, before)
+
+    def _frame(self, at: int) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
+        while self._at < at:
+            self._last = next(self._frames)
+            self._at += 1
+        return self._last
 
     def close(self) -> None:
         self._container.close()
@@ -196,19 +208,15 @@ def add_all(index: Index, values: NDArray[Any]) -> None:
 
 
 def add_new(index: Index, kind: str, values: NDArray[Any], before: NDArray[Any]) -> None:
-    """Windows of `values` that differ from what stood there before, in most of their elements."""
+    """Windows of `values` that differ from what stood there before, from end to end."""
     words = _words(values)
     length = 8 * words // values.itemsize
     flat, differs = values.reshape(-1), (values != before).reshape(-1)
-    if flat.size < length:
-        return
     # An odd distance, so that windows come to stand at every place in an 8-byte word that a copy's
     # elements can have.
-    starts = np.arange(0, flat.size - length + 1, _EVERY if flat.nbytes >= _LARGE else 1)
-
-    before_each = np.concatenate(([0], np.cumsum(differs)))
-    changed = before_each[starts + length] - before_each[starts]
-    starts = starts[changed * 4 >= length * 3]
+    starts = np.arange(0, flat.size - length + 1, _EVERY if values.nbytes >= _LARGE else 1)
+    for element in (0, length - 1, length // 3, 2 * length // 3):
+        starts = starts[differs[starts + element]]
     starts = starts[:: (starts.size // _MOST_WINDOWS) | 1]
     index.add(kind, flat[starts[:, None] + np.arange(length)], words=words, step=8 * words)
 

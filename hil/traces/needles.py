@@ -17,7 +17,7 @@ from firmware.vision import native
 
 MOST_KINDS = 255
 _CHUNK, _OVERLAP = 4 << 20, 64
-_TELLING = {1: 5, 2: 8, 3: 8}
+_TELLING = {1: 5, 2: 10, 3: 8}
 """Window length in words → byte values that a window must have: fewer stand everywhere."""
 
 
@@ -90,11 +90,13 @@ class Index:
             array[:] = self._base[place] if self._base else 0
         self.counts = dict(self._base_counts)
 
-    def add(self, kind: str, values: NDArray[Any], *, words: int, step: int) -> None:
+    def add(
+        self, kind: str, values: NDArray[Any], *, words: int, step: int, least: int = 0
+    ) -> None:
         """Index the windows of `values` that begin every `step` bytes and are `words` words long.
 
-        A window tells something when it has enough different bytes; the others are left out. One
-        that is indexed under another kind already stays under that.
+        A window tells something when it has enough different bytes, `least` of them; the others
+        are left out. One that is indexed under another kind already stays under that.
         """
         if kind not in self.counts:
             assert len(self.counts) < MOST_KINDS
@@ -107,7 +109,7 @@ class Index:
             ctypes.c_int64(array.nbytes),
             ctypes.c_int64(step),
             words,
-            _TELLING[words],
+            least or _TELLING[words],
             list(self.counts).index(kind) + 1,
         )
 
