@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,13 +49,21 @@ class Pilot:
         return Reader([PrivateKey.load(self.secret)], trust)
 
 
-def make(folder: Path, hub: Service, host: str, *, source: str) -> Pilot:
+def make(
+    folder: Path,
+    hub: Service,
+    host: str,
+    *,
+    source: str,
+    more: Mapping[str, Mapping[str, str | float]] | None = None,
+) -> Pilot:
     """Provision a sensor; it finds its hub by itself, through the registration service.
 
     Args:
         folder: where its files go; nothing may be in it yet.
         host: the hub's address.
         source: camera or clip, for `[source] uri`.
+        more: further settings, by section.
 
     Raises:
         SensorError: a file cannot be written, or the hub refuses the enrolment.
@@ -84,6 +93,8 @@ def make(folder: Path, hub: Service, host: str, *, source: str) -> Pilot:
             "first_contact_s": 0.0,
         },
     }
+    for section, pairs in (more or {}).items():
+        values[section] = {**values.get(section, {}), **pairs}
     settings.write_text(
         "\n".join(
             f"[{section}]\n" + "".join(f"{key} = {json.dumps(v)}\n" for key, v in pairs.items())

@@ -7,9 +7,12 @@ of it, in whatever block, pool, cache or stack, it would be these bytes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # or this process itself would write files
 
 import av
 import numpy as np
@@ -65,8 +68,9 @@ class Twin:
         frame_px = (self._source.width_px, self._source.height_px)
         wanted = models.chosen(folder, settings, frame_px)
         self.engines = onnx_engine.load(folder, *wanted)
+        self.model_set = models.model_set(wanted)
         self.pipeline = Pipeline(
-            settings, self.engines, model_set=models.model_set(wanted), frame_px=frame_px
+            settings, self.engines, model_set=self.model_set, frame_px=frame_px
         )
         self._layers = {model.name: Layers(folder, model) for model in wanted}
         self._empty: dict[str, NDArray[Any]] = {}

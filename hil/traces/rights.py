@@ -4,8 +4,9 @@ Vision is not dumpable: another process of the same user can neither trace it no
 The kernel makes one exception, for CAP_SYS_PTRACE over the user namespace in which vision was
 started. The proof makes such a namespace of its own, in which an ordinary user has every
 capability over what is started there and over nothing else. (Root has it already.) With it come a
-network of its own, to capture all packets, and file systems in memory in place of the shared
-temporary folders, so that whatever is written there was written by the sensor.
+network of its own, which holds no interface but the loopback, and over every folder a layer in
+memory that takes all that is written, so that nothing the sensor writes escapes the count and
+nothing that others write on this machine gets into it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import socket
 import struct
 from pathlib import Path
@@ -24,13 +26,21 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _NEWNS, _NEWUSER, _NEWNET = 0x00020000, 0x10000000, 0x40000000
 _PRIVATE_RECURSIVE = 1 << 18 | 1 << 14
 _NO_RANDOM_ADDRESSES = 0x0040000
-SHARED = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - replaced, not used
+_SHARED = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - replaced, not used
+_KERNELS = (Path("/proc"), Path("/sys"), Path("/dev"))
+OWN = Path("/media")
+"""In memory, for the proof's own files; any folder that no sensor needs would do."""
+_LEDGER = OWN / "ledger"
+HOME = OWN / "home"
+"""A fresh home for the sensor; what is written there counts as written by it."""
 
 
-def enter_own_namespaces() -> None:
-    """Private network and temporary folders, and the right to trace what is started from here.
+def enter_own_namespaces() -> list[Path]:
+    """A network and file systems of its own, and the right to trace what is started from here.
 
     Needs a single thread; nothing undoes it.
+
+    Returns: folders over which no layer could be laid; what is written there is not seen.
 
     Raises:
         PrivacyError: this kernel or container does not allow it.
@@ -38,9 +48,51 @@ def enter_own_namespaces() -> None:
     if _libc.unshare(_NEWNS | _NEWNET):
         _become_root_of_a_namespace()
     _mount(None, Path("/"), None, _PRIVATE_RECURSIVE)
-    for folder in SHARED:
+    _mount(b"tmpfs", OWN, b"tmpfs", 0)
+    uncovered = _cover(Path("/"), _mount_points())
+    for folder in _SHARED:  # an ordinary user could not write into a layer over another's folder
         _mount(b"tmpfs", folder, b"tmpfs", 0)
+    HOME.mkdir()
     _loopback_up()
+    return uncovered
+
+
+def written() -> list[Path]:
+    """Every file that was made, changed or removed since, apart from those under `OWN`."""
+    folders = (_LEDGER / "written", HOME, *_SHARED)
+    return [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    ]
+
+
+def _cover(folder: Path, mounted: list[Path]) -> list[Path]:
+    """Lay a layer in memory over a folder or, where others are mounted in it, over its folders."""
+    if folder in (OWN, *_KERNELS):
+        return []
+    if any(folder in place.parents for place in mounted):
+        inner = [
+            path for path in sorted(folder.iterdir()) if path.is_dir() and not path.is_symlink()
+        ]
+        return [each for path in inner for each in _cover(path, mounted)]
+    layer, work = (_LEDGER / name / folder.relative_to("/") for name in ("written", "work"))
+    layer.mkdir(parents=True)
+    work.mkdir(parents=True)
+    layer.chmod(folder.stat().st_mode & 0o7777)
+    options = f"lowerdir={folder},upperdir={layer},workdir={work}"
+    failed = _libc.mount(b"overlay", bytes(folder), b"overlay", ctypes.c_ulong(0), options.encode())
+    return [folder] if failed else []
+
+
+def _mount_points() -> list[Path]:
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    return [Path(re.sub(r"\\(\d{3})", _octal, line.split()[1])) for line in lines]
+
+
+def _octal(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 8))
 
 
 def _become_root_of_a_namespace() -> None:

@@ -12,6 +12,8 @@ import ctypes
 import os
 import platform
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -24,11 +26,38 @@ _SYSCALL, _DETACH, _SEIZE, _INTERRUPT, _SYSCALL_INFO = 24, 17, 0x4206, 0x4207, 0
 _TRACE_GOOD, _ENTRY = 1, 1
 _POLL = {"x86_64": 7, "aarch64": 73}  # poll; ppoll, which the C library uses in its place
 _EXIT_GROUP = {"x86_64": 231, "aarch64": 94}
+_PATIENCE_S = 60.0
 
 
-def waits(pid: int) -> bool:
+def held_from_rest(pid: int, clip: Path, resume: Callable[[], object]) -> Held:
+    """Hold vision when it rests, and again at the end of the first turn after `resume`.
+
+    Vision that was told to pause looks at one frame, lets its clip go and rests.
+
+    Raises:
+        PrivacyError: it may not be traced, has ended, or does not come to rest.
+    """
+    patience = time.monotonic() + _PATIENCE_S
+    while _reads(pid, clip) or not _waits(pid):
+        if time.monotonic() > patience:
+            raise PrivacyError(
+                "vision does not come to rest", remedy="run the proof on a machine with less to do"
+            )
+        time.sleep(0.01)
+    held = Held(pid)
+    resume()
+    while not _reads(pid, clip):
+        held.turn()
+    return held
+
+
+def _waits(pid: int) -> bool:
     """Whether a process waits for a message now."""
     return Path(f"/proc/{pid}/syscall").read_text().startswith(f"{_POLL[platform.machine()]} ")
+
+
+def _reads(pid: int, clip: Path) -> bool:
+    return any(file.readlink() == clip for file in Path(f"/proc/{pid}/fd").iterdir())
 
 
 class Held:

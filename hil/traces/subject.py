@@ -2,37 +2,68 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from firmware import launcher, messages, settings
 from firmware.errors import PrivacyError
 from firmware.recipient import PrivateKey
 from firmware.settings import Settings
-from hil.traces.stepping import Held, waits
+from hil.traces.stepping import held_from_rest
 
 DEVICE = "proof"
 _PATIENCE_S = 60.0
 _NUMBERS = 4096
 
+RULES: Mapping[str, dict[str, Any]] = {
+    "source": {"realtime": False},
+    "tracking": {"max_lost_s": 0.8, "confirm_after": 2},
+    "interactions": {"minimum_dwell_s": 0.2},
+    "privacy": {"selftest_every_s": 0},
+}
+"""Settings under which a visitor of the proof's clips counts and is soon gone."""
 
-def rules(clip: Path, **sections: dict[str, Any]) -> Settings:
-    """Settings under which a visitor of the proof's clips counts and is soon gone."""
-    tree: dict[str, Any] = {
-        "source": {"uri": str(clip), "realtime": False},
-        "tracking": {"max_lost_s": 0.8, "confirm_after": 2},
-        "interactions": {"minimum_dwell_s": 0.2},
-        "privacy": {"selftest_every_s": 0},
-    }
-    return settings.check(tree | sections)
+
+def rules(clip: Path) -> Settings:
+    """`RULES` for one clip, checked."""
+    return settings.check({**RULES, "source": {**RULES["source"], "uri": str(clip)}})
+
+
+class Watched(Protocol):
+    """A sensor, or its vision alone, held at the end of a turn from the second one on.
+
+    Attributes:
+        frames: turns that vision has done.
+        sealed: envelopes that have left it so far.
+    """
+
+    frames: int
+
+    @property
+    def sealed(self) -> Sequence[bytes]: ...
+
+    def run_to(self, frames: int) -> bool:
+        """Let vision do turns until it has done so many. False when it ended before that."""
+
+    def run_to_exit(self, *, terminate: bool = False) -> bool:
+        """Let it run, after the order to stop if so asked, until vision is about to leave the
+        system. False when it was killed before that."""
+
+    def at_rest(self, sealed: int) -> AbstractContextManager[Mapping[str, int]]:
+        """Name and number of each process, all of them stopped, when `sealed` envelopes are out."""
+
+    def said(self) -> Mapping[str, bytes]:
+        """What went out since the last call, by way: `wire`, `log`, `disk`."""
 
 
 class Subject:
-    """Vision, held at the end of a turn from its first one on.
+    """Vision alone, started and told what the supervisor tells it.
 
     Attributes:
         guarantees: as it reported them when it was ready, name → holds.
@@ -63,13 +94,11 @@ class Subject:
             self._bury()
             raise PrivacyError("vision does not start", remedy="run `flow-sensor doctor`")
         self.guarantees = {each.name: each.holds for each in ready.guarantees}
-        self._clip = Path(current.source.uri)
-        while not self._rests():  # after the first frame, with the clip let go …
-            time.sleep(0.01)
-        self._held = Held(self.process.pid)
-        messages.send(self._channel, messages.Resume())
-        while not self._reads():  # … and opens it for the second
-            self._held.turn()
+        self._held = held_from_rest(
+            self.pid,
+            Path(current.source.uri),
+            lambda: messages.send(self._channel, messages.Resume()),
+        )
         self.frames = 2
 
     def __enter__(self) -> Subject:
@@ -89,7 +118,6 @@ class Subject:
         return self.process.pid
 
     def run_to(self, frames: int) -> bool:
-        """Let it do turns until it has done so many. False when it ended before that."""
         while self.frames < frames:
             if not self._held.turn():
                 return False
@@ -97,20 +125,20 @@ class Subject:
             self._drain()
         return True
 
-    def run_to_exit(self, send: int = 0) -> bool:
-        """Let it run, after a signal if one is given, until it is about to leave the system."""
-        if send:
-            os.kill(self.pid, send)
+    def run_to_exit(self, *, terminate: bool = False) -> bool:
+        if terminate:
+            os.kill(self.pid, signal.SIGTERM)
         done = self._held.to_exit()
         self._drain()
         return done
 
-    def _reads(self) -> bool:
-        files = Path(f"/proc/{self.pid}/fd").iterdir()
-        return any(file.readlink() == self._clip for file in files)
+    @contextlib.contextmanager
+    def at_rest(self, sealed: int) -> Iterator[Mapping[str, int]]:
+        del sealed  # what it says arrives at once
+        yield {"vision": self.pid}
 
-    def _rests(self) -> bool:
-        return not self._reads() and waits(self.pid)
+    def said(self) -> Mapping[str, bytes]:
+        return {}
 
     def _drain(self) -> None:
         self._channel.setblocking(False)

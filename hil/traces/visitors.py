@@ -6,7 +6,9 @@ that is computed from them, a value that stands nowhere else in memory by chance
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,21 +62,32 @@ class Visit(NamedTuple):
 
 
 class Programme(NamedTuple):
-    """What happens in a clip."""
+    """What happens in a clip.
+
+    Attributes:
+        visits: of those who come and leave.
+        last: one who is still in view when the sensor is stopped or fails.
+    """
 
     visits: tuple[Visit, ...]
+    last: Visit
     frames: int
 
     @property
     def visitors(self) -> tuple[Visitor, ...]:
-        return tuple({visitor: None for visit in self.visits for visitor in visit.visitors})
+        visits = (*self.visits, self.last)
+        return tuple({visitor: None for visit in visits for visitor in visit.visitors})
+
+    @property
+    def interactions(self) -> int:
+        return sum(visit.interactions for visit in (*self.visits, self.last))
 
 
 def programme(interactions: int, seed: int) -> Programme:
     """So many interactions: most visitors come alone, some in threes, some leave one who stays."""
     rng = np.random.default_rng(seed)
     visits: list[Visit] = []
-    at, left = LEAD, interactions
+    at, left = LEAD, interactions - 1
 
     def visitor(place: int, first: int, last: int) -> Visitor:
         portrait = portraits.NAMES[int(rng.integers(len(portraits.NAMES)))]
@@ -99,10 +112,11 @@ def programme(interactions: int, seed: int) -> Programme:
             visits.append(Visit((visitor(int(rng.integers(3)), at, at + SEEN),), (at, at + SEEN)))
         left -= visits[-1].interactions + (1 if kind == 4 and left >= 2 else 0)
         at += SEEN + TAIL + LEAD
-    return Programme(tuple(visits), at)
+    last = Visit((visitor(1, at, at + SEEN + TAIL),), (at, at + SEEN))
+    return Programme(tuple(visits), last, at + SEEN + TAIL)
 
 
-def write(path: Path, script: Programme, *, seed: int = 0) -> None:
+def write(path: Path, script: Programme, *, seed: int = 0, cut: bool = False) -> None:
     """Write the clip as H.264, without loss and with every frame on its own.
 
     So a visitor changes no pixel but the visitor's own: lossy coding would let the background
@@ -110,14 +124,26 @@ def write(path: Path, script: Programme, *, seed: int = 0) -> None:
 
     Args:
         seed: other pixels for the same visitors at the same places and times.
+        cut: the file ends in the middle of the last visit, so that its decoder fails there.
     """
     options = {"preset": "ultrafast", "qp": "0", "x264-params": "keyint=1:threads=1"}
-    with av.open(str(path), "w") as container:
+    layout = {"movflags": "faststart"}  # the index first: a file that is cut can be opened
+    with av.open(str(path), "w", options=layout) as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_S, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
         for pixels in pictures(script, seed):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
         container.mux(stream.encode())
+    if cut:
+        os.truncate(path, _place(path, script.last.marked[1]))
+
+
+def _place(path: Path, frame: int) -> int:
+    """Where a frame's packet begins in the file."""
+    with av.open(str(path)) as container:
+        packet = next(islice(container.demux(video=0), frame, None))
+    assert packet.pos is not None
+    return packet.pos
 
 
 def pictures(script: Programme, seed: int = 0) -> Iterator[NDArray[np.uint8]]:

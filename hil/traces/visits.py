@@ -9,18 +9,21 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec import structs
 
 from firmware.envelope import split
+from firmware.errors import PrivacyError
 from firmware.recipient import PrivateKey
 from firmware.record import Interaction
 from firmware.settings import Settings
 from hil.traces.forms import EMPTY, Coded, Turn, Twin
 from hil.traces.needles import Hit, Index
-from hil.traces.subject import Subject
-from hil.traces.visitors import Programme, Visit
+from hil.traces.subject import Watched
+from hil.traces.visitors import LEAD, Programme, Visit
 
 PHASES = ("before", "during", "after", "later")
-"""Before the visit; while the visitor is in view; right after the wipe; some empty frames later."""
+"""Before the visit; while the visitor is in view; right after the wipe, or when vision is about to
+leave the system; some empty frames later."""
 RECORD = "record"
 _LATER = 4
 
@@ -32,38 +35,64 @@ class Findings:
     Attributes:
         interactions: visitors that were counted and sealed.
         visits: groups of visitors that were looked for.
-        complete: visits during which every kind was found.
+        complete: visits during which every kind was found in vision.
         needles: kind → needles indexed.
-        hits: phase → kind → hits.
+        struck: needles that stood in memory before their visitor came, and tell nothing.
+        hits: phase → kind → hits in all processes.
         missing: kind → visits during which it was not found.
-        places: where something was found after a wipe.
+        places: process, phase and place of what was found and should not be there.
+        said: way out (`wire`, `log`, `disk`) → hits in what the sensor sent and wrote.
+        said_bytes: way out → how much was looked through.
+        ways_control: hits in an opened record, as they would be in one that is not sealed.
     """
 
     interactions: int = 0
     visits: int = 0
     complete: int = 0
     needles: Counter[str] = field(default_factory=Counter)
+    struck: int = 0
     hits: dict[str, Counter[str]] = field(default_factory=lambda: {p: Counter() for p in PHASES})
     missing: Counter[str] = field(default_factory=Counter)
-    places: list[Hit] = field(default_factory=list)
+    places: list[tuple[str, str, Hit]] = field(default_factory=list)
+    said: Counter[str] = field(default_factory=Counter)
+    said_bytes: Counter[str] = field(default_factory=Counter)
+    ways_control: int = 0
 
     @property
     def left(self) -> int:
-        """Hits in every phase but the one in which they must be."""
-        return sum(self.hits[phase].total() for phase in PHASES if phase != "during")
+        """Hits in memory where and when there must be none."""
+        return sum(hit.hits for _, _, hit in self.places)
+
+    def add(self, other: Findings) -> None:
+        """Take in what another clip gave."""
+        self.interactions += other.interactions
+        self.visits += other.visits
+        self.complete += other.complete
+        self.struck += other.struck
+        self.ways_control += other.ways_control
+        self.places += other.places
+        for mine, theirs in (
+            (self.needles, other.needles),
+            (self.missing, other.missing),
+            (self.said, other.said),
+            (self.said_bytes, other.said_bytes),
+            *((self.hits[phase], other.hits[phase]) for phase in PHASES),
+        ):
+            mine.update(theirs)
 
 
 @dataclass(order=True)
 class _Look:
-    """A search that is due when vision has done so many frames."""
+    """A search that is due when vision has done so many frames and sealed so many records."""
 
     frames: int
     place: int
     phase: str
+    sealed: int
 
 
 class Examination:
-    """A clip played to vision and to its twin, and a search at four places of each visit.
+    """A clip played to a sensor and to its twin, and a search at four places of each visit.
 
     Args:
         settings, script: of the clip.
@@ -76,55 +105,90 @@ class Examination:
         settings: Settings,
         script: Programme,
         key: PrivateKey,
-        progress: Callable[[str], None] = lambda _: None,
+        progress: Callable[[Findings], None] = lambda _: None,
     ) -> None:
         self.findings = Findings()
         self._script = script
         self._key = key
         self._progress = progress
+        self._sealed = self._opened = 0
         self._twin = Twin(settings)
         self._turns = self._twin.turns()
         self._coded = Coded(Path(settings.source.uri))
         # Two visits can be under way at once.
         self._indexes = (Index(), Index())
         self._expected: list[set[str]] = [set(), set()]
-        while next(self._turns).frame < script.visits[0].marked[0] - 2:
+        while next(self._turns).frame < LEAD - 2:
             pass
+        # What every record says, and the health record too.
+        nobody = Interaction(start_utc_s=0, dwell_ms=0, model_set=self._twin.model_set)
+        each = (structs.replace(nobody, clock_synchronised=known) for known in (True, False))
+        words = b"".join(map(msgspec.json.encode, each))
         for index in self._indexes:
             self._twin.index_empty(index)
             self._coded.index_empty(index)
-            words = msgspec.json.encode(Interaction(start_utc_s=0, dwell_ms=0))
             index.add(EMPTY, np.frombuffer(words, np.uint8), words=2, step=1)
             index.keep()
 
-    def run(self, subject: Subject) -> Findings:
-        """Look through `subject` to the end of the clip."""
-        opened = 0
+    def run(self, subject: Watched) -> Findings:
+        """Look for those who come and leave, up to the last visit."""
         for group in _groups(self._script):
-            looks = sorted(self._prepare(group))
             during: list[Counter[str]] = [Counter() for _ in group]
-            for look in looks:
+            for look in sorted(self._prepare(group)):
                 subject.run_to(look.frames)
-                index = self._indexes[look.place]
-                if look.phase == "after":
-                    for envelope in subject.sealed[opened:]:
-                        self._index_record(index, envelope)
-                    opened = len(subject.sealed)
-                hits = [hit for hit in index.search(subject.pid) if hit.kind != EMPTY]
-                for hit in hits:
-                    self.findings.hits[look.phase][hit.kind] += hit.hits
-                    if look.phase == "during":
-                        during[look.place][hit.kind] += hit.hits
-                    else:
-                        self.findings.places.append(hit)
-            self._conclude(during)
-            self.findings.interactions = len(subject.sealed)
-            self._progress(f"{self.findings.interactions} interactions: {self.findings.left} hits")
+                self._look(subject, look, during)
+            self._conclude(subject, during)
+        return self.findings
+
+    def interrupt(self, subject: Watched, *, terminate: bool) -> Findings:
+        """Look for the last visitor while in view, and when vision has come to its end.
+
+        Args:
+            terminate: the sensor is told to stop in mid-interaction; otherwise the clip must end
+                there, and the exception runs through vision.
+        """
+        visit = self._script.last
+        self._indexes[0].clear()
+        for turn in self._turns:
+            if turn.frame >= visit.marked[0]:
+                self._index(0, turn.frame, looked_at=visit.marked[1] - 1)
+            if turn.frame == visit.marked[1] - 1:
+                break
+        before, done = self._sealed, visit.marked[1]
+        self._sealed += len(self._twin.pipeline.finish())
+        during: list[Counter[str]] = [Counter()]
+        for phase, frames in (("before", visit.marked[0] - 1), ("during", done)):
+            subject.run_to(frames)
+            self._look(subject, _Look(frames, 0, phase, before), during)
+        if not subject.run_to_exit(terminate=terminate):
+            raise PrivacyError("vision was killed", remedy="look for what else runs here")
+        self._look(subject, _Look(done, 0, "after", self._sealed), during)
+        self._conclude(subject, during)
         return self.findings
 
     def close(self) -> None:
         self._twin.close()
         self._coded.close()
+
+    def _look(self, subject: Watched, look: _Look, during: list[Counter[str]]) -> None:
+        found = self.findings
+        index = self._indexes[look.place]
+        with subject.at_rest(look.sealed) as processes:
+            if look.phase == "after":
+                for envelope in subject.sealed[self._opened :]:
+                    self._index_record(index, envelope)
+                self._opened = len(subject.sealed)
+            for name, pid in processes.items():
+                strike = EMPTY if look.phase == "before" else ""
+                hits = [hit for hit in index.search(pid, strike=strike) if hit.kind != EMPTY]
+                for hit in hits:
+                    if look.phase == "before":
+                        found.struck += hit.hits
+                    elif look.phase == "during" and name == "vision":
+                        during[look.place][hit.kind] += hit.hits
+                    else:
+                        found.places.append((name, look.phase, hit))
+                    found.hits[look.phase][hit.kind] += hit.hits
 
     def _prepare(self, group: tuple[Visit, ...]) -> Iterator[_Look]:
         """Play the group's frames to the twin, index what they leave, and say when to look."""
@@ -136,14 +200,14 @@ class Examination:
                 if visit.marked[0] <= turn.frame < visit.marked[1]:
                     self._index(place, turn.frame, looked_at=visit.marked[1] - 2)
             ended += len(turn.ended)
+            before, self._sealed = self._sealed, self._sealed + len(turn.ended)
             if turn.ended and self._is_over(open_visits[0][1], turn, ended):
                 place, visit = open_visits.pop(0)
                 ended = 0
-                if place == 0:  # the second one's forms are there before it is alone in view
-                    yield _Look(visit.marked[0] - 1, place, "before")
-                yield _Look(visit.marked[1] - 1, place, "during")
-                yield _Look(turn.frame + 1, place, "after")
-                yield _Look(turn.frame + 1 + _LATER, place, "later")
+                yield _Look(group[0].marked[0] - 1, place, "before", 0)
+                yield _Look(visit.marked[1] - 1, place, "during", 0)
+                yield _Look(turn.frame + 1, place, "after", self._sealed)
+                yield _Look(turn.frame + 1 + _LATER, place, "later", self._sealed)
             if not open_visits:
                 return
 
@@ -164,15 +228,22 @@ class Examination:
         _, header, ciphertext = split(envelope)
         text = self._key.decrypt(ciphertext, header)
         index.add(RECORD, np.frombuffer(text, np.uint8), words=2, step=1)
+        self.findings.ways_control += index.search_bytes(text).get(RECORD, 0)
 
-    def _conclude(self, during: list[Counter[str]]) -> None:
+    def _conclude(self, subject: Watched, during: list[Counter[str]]) -> None:
+        said = subject.said()
         for place, found in enumerate(during):
-            absent = self._expected[place] - found.keys()
+            index, absent = self._indexes[place], self._expected[place] - found.keys()
             self.findings.visits += 1
             self.findings.complete += not absent
             self.findings.missing.update(absent)
-            counts = self._indexes[place].counts
-            self.findings.needles.update({kind: n for kind, n in counts.items() if kind != EMPTY})
+            self.findings.needles.update({k: n for k, n in index.counts.items() if k != EMPTY})
+            for way, content in said.items():
+                hits = index.search_bytes(content)
+                self.findings.said[way] += sum(n for kind, n in hits.items() if kind != EMPTY)
+        self.findings.said_bytes.update({way: len(content) for way, content in said.items()})
+        self.findings.interactions = len(subject.sealed)
+        self._progress(self.findings)
 
 
 def _groups(script: Programme) -> Iterator[tuple[Visit, ...]]:
