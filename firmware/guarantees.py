@@ -236,7 +236,10 @@ def _can_read(path: str) -> bool:
 
 def _status(key: str) -> int:
     """A number of /proc/self/status; kB where it is a size."""
-    found = re.search(rf"^{key}:\s*(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    text = bytearray(8192)  # as much whatever it says, so that the heap does not follow its length
+    with Path("/proc/self/status").open("rb", buffering=0) as file:
+        file.readinto(text)
+    found = re.search(rf"^{key}:\s*(\d+)".encode(), text, re.MULTILINE)
     return int(found[1]) if found else 0
 
 

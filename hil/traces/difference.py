@@ -3,7 +3,7 @@
 A search finds what somebody thought of. This finds what nobody did: two runs of vision that
 differ in nothing but the visitor's pixels must leave the same memory behind after the wipe. Words
 that differ between two runs on the very same clip (keys, times, process numbers) are noise; they
-are told apart by repeating that run.
+are told apart by repeating each run.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from firmware.vision import native
 from hil.traces import needles, rights
 from hil.traces.subject import Subject
 
+_NOTHING = np.zeros(0, np.uint64)
+
 Snapshot = dict[int, tuple[str, NDArray[np.uint64]]]
 """Start of a mapping → its name and its 8-byte words."""
 
@@ -28,23 +30,34 @@ class Difference(NamedTuple):
     """Bytes that follow the pixels.
 
     Attributes:
-        places: mapping name, address and number of bytes of the longest stretches.
+        places: name, address and number of bytes of each stretch of mappings, largest first.
     """
 
     total: int
     places: tuple[tuple[str, int, int], ...]
 
+    def within(self, name: str) -> int:
+        """Bytes in mappings of that name."""
+        return sum(count for mapping, _, count in self.places if mapping == name)
+
 
 def snapshot(pid: int) -> Snapshot:
-    """Every writable mapping of a process that is held."""
+    """Every writable mapping of a process that is held, those that adjoin as one: the kernel joins
+    and divides mappings as it likes."""
     found: Snapshot = {}
+    end = -1
     for mapping in needles.mappings(pid):
         words = np.zeros((mapping.end - mapping.start) // 8, np.uint64)
         for address, stretch in needles.contents(pid, mapping):
             at = (address - mapping.start) // 8
             part = stretch[: stretch.size // 8 * 8].view(np.uint64)
             words[at : at + part.size] = part
-        found[mapping.start] = (mapping.name, words)
+        if mapping.start == end:
+            start, (name, before) = found.popitem()
+            found[start] = (name, np.concatenate([before, words]))
+        else:
+            found[mapping.start] = (mapping.name, words)
+        end = mapping.end
     return found
 
 
@@ -60,11 +73,12 @@ def repeatable() -> dict[str, str]:
 
 
 def left_by(start: Callable[[], Subject], frames: int) -> Snapshot:
-    """Memory of a fresh vision process after so many frames, at addresses that do not vary."""
+    """Memory of a fresh vision process that pauses after so many frames, at fixed addresses."""
     rights.fix_addresses(True)
     try:
         with start() as subject:
             subject.run_to(frames)
+            subject.rest()
             return snapshot(subject.pid)
     finally:
         rights.fix_addresses(False)
@@ -84,26 +98,31 @@ class Comparison:
             for start, (_, words) in first.items():
                 self._noisy[start] |= words != _fitted(other, start, words.size)
 
-    def difference(self, other: Snapshot) -> Difference:
-        """What has another value in `other`, of the words that do not vary by themselves."""
+    def difference(self, *others: Snapshot) -> Difference:
+        """What has another value in all of `others`, and there the same, of the words that do not
+        vary by themselves. Others should be runs on one clip, too: a word that only one of them
+        changes does not follow the clip."""
         total = 0
         places: list[tuple[str, int, int]] = []
-        for start in self._first.keys() | other.keys():
-            name, words = self._first.get(start) or other[start]
+        for start in {start for each in (self._first, *others) for start in each}:
+            one = others[0]
+            name, words = self._first.get(start) or one.get(start) or ("", _NOTHING)
             before = words if start in self._first else np.zeros_like(words)
-            differs = before ^ _fitted(other, start, words.size)
+            differs = before ^ _fitted(one, start, words.size)
             if start in self._first:
                 differs[self._noisy[start]] = 0
+            for other in others[1:]:
+                differs[_fitted(one, start, words.size) != _fitted(other, start, words.size)] = 0
             at = np.flatnonzero(differs)
             if at.size:
                 count = int(np.count_nonzero(differs.view(np.uint8)))
                 total += count
                 places.append((name, start + 8 * int(at[0]), count))
         places.sort(key=lambda place: -place[2])
-        return Difference(total, tuple(places[:10]))
+        return Difference(total, tuple(places))
 
 
 def _fitted(snapshot: Snapshot, start: int, size: int) -> NDArray[np.uint64]:
     """The mapping that begins there, cut or filled with zeros to a size in words."""
-    words = snapshot.get(start, ("", np.zeros(0, np.uint64)))[1][:size]
+    words = snapshot.get(start, ("", _NOTHING))[1][:size]
     return np.concatenate([words, np.zeros(size - words.size, np.uint64)])

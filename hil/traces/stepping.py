@@ -95,6 +95,13 @@ class Held:
             self.turns += 1
         return True
 
+    def crash(self) -> bool:
+        """End it by a broken access to memory. Returns whether the kernel wrote a core."""
+        os.kill(self.pid, signal.SIGSEGV)
+        while self.turn():
+            pass
+        return os.WCOREDUMP(self._status)
+
     def to_exit(self) -> bool:
         """Let it run until it is about to leave. False when it was killed before that."""
         return self._run_to(_EXIT_GROUP[self._machine])

@@ -6,8 +6,8 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -78,6 +78,13 @@ class Subject:
         key: PrivateKey,
         start: Callable[[], launcher.Child] = lambda: launcher.start("vision"),
     ) -> None:
+        """
+        Args:
+            start: another way to start it, such as `altered.start`.
+
+        Raises:
+            PrivacyError: it does not start, or may not be traced.
+        """
         self.frames = 0
         self.sealed: list[bytes] = []
         self.health = messages.VisionHealth()
@@ -131,6 +138,16 @@ class Subject:
         done = self._held.to_exit()
         self._drain()
         return done
+
+    def rest(self) -> None:
+        """Pause it: it seals what is open, wipes everything and waits."""
+        messages.send(self._channel, messages.Pause())
+        self._held.turn()
+        self._drain()
+
+    def crash(self) -> bool:
+        """End it as a fault in a library would. Returns whether the kernel wrote a core."""
+        return self._held.crash()
 
     @contextlib.contextmanager
     def at_rest(self, sealed: int) -> Iterator[Mapping[str, int]]:

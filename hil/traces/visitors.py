@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -26,6 +26,9 @@ NOISE = 14
 """Largest change of a channel. More would hide the faces."""
 VARIATION = 3
 """What a clip's `seed` changes: nearly every pixel, and nothing that the program does."""
+
+FRAME_BYTES = 400_000
+"""More than a coded frame with three visitors takes."""
 
 LEAD, SEEN, TAIL = 6, 12, 26
 """Frames: empty before a visit, in view, empty after it. After a wipe OpenCV seeks by decoding up
@@ -116,7 +119,9 @@ def programme(interactions: int, seed: int) -> Programme:
     return Programme(tuple(visits), last, at + SEEN + TAIL)
 
 
-def write(path: Path, script: Programme, *, seed: int = 0, cut: bool = False) -> None:
+def write(
+    path: Path, script: Programme, *, seed: int = 0, cut: bool = False, level: bool = False
+) -> None:
     """Write the clip as H.264, without loss and with every frame on its own.
 
     So a visitor changes no pixel but the visitor's own: lossy coding would let the background
@@ -125,17 +130,30 @@ def write(path: Path, script: Programme, *, seed: int = 0, cut: bool = False) ->
     Args:
         seed: other pixels for the same visitors at the same places and times.
         cut: the file ends in the middle of the last visit, so that its decoder fails there.
+        level: every frame takes `FRAME_BYTES`, so that no place in the file follows the pixels.
     """
     options = {"preset": "ultrafast", "qp": "0", "x264-params": "keyint=1:threads=1"}
     layout = {"movflags": "faststart"}  # the index first: a file that is cut can be opened
     with av.open(str(path), "w", options=layout) as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_S, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
-        for pixels in pictures(script, seed):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
-        container.mux(stream.encode())
+        frames = (av.VideoFrame.from_ndarray(p, format="bgr24") for p in pictures(script, seed))
+        for frame in chain(frames, (None,)):  # None: what the encoder still holds
+            for packet in stream.encode(frame):
+                container.mux(_filled(packet) if level else packet)
     if cut:
         os.truncate(path, _place(path, script.last.marked[1]))
+
+
+def _filled(packet: Any) -> Any:
+    """A packet made longer by a filler unit, which decoders pass over (H.264, 7.3.2.7)."""
+    head, end = b"\0\0\0\1\x0c", b"\x80"
+    content = bytes(packet)
+    filler = head + b"\xff" * (FRAME_BYTES - len(content) - len(head) - len(end)) + end
+    longer = av.Packet(content + filler)
+    longer.stream, longer.time_base = packet.stream, packet.time_base
+    longer.pts, longer.dts, longer.is_keyframe = packet.pts, packet.dts, packet.is_keyframe
+    return longer
 
 
 def _place(path: Path, frame: int) -> int:

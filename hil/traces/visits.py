@@ -35,7 +35,7 @@ class Findings:
     Attributes:
         interactions: visitors that were counted and sealed.
         visits: groups of visitors that were looked for.
-        complete: visits during which every kind was found in vision.
+        complete: interactions of those visits during which every kind was found in vision.
         needles: kind → needles indexed.
         struck: needles that stood in memory before their visitor came, and tell nothing.
         hits: phase → kind → hits in all processes.
@@ -137,7 +137,7 @@ class Examination:
             for look in sorted(self._prepare(group)):
                 subject.run_to(look.frames)
                 self._look(subject, look, during)
-            self._conclude(subject, during)
+            self._conclude(subject, group, during)
         return self.findings
 
     def interrupt(self, subject: Watched, *, terminate: bool) -> Findings:
@@ -163,7 +163,7 @@ class Examination:
         if not subject.run_to_exit(terminate=terminate):
             raise PrivacyError("vision was killed", remedy="look for what else runs here")
         self._look(subject, _Look(done, 0, "after", self._sealed), during)
-        self._conclude(subject, during)
+        self._conclude(subject, (visit,), during)
         return self.findings
 
     def close(self) -> None:
@@ -200,7 +200,7 @@ class Examination:
                 if visit.marked[0] <= turn.frame < visit.marked[1]:
                     self._index(place, turn.frame, looked_at=visit.marked[1] - 2)
             ended += len(turn.ended)
-            before, self._sealed = self._sealed, self._sealed + len(turn.ended)
+            self._sealed += len(turn.ended)
             if turn.ended and self._is_over(open_visits[0][1], turn, ended):
                 place, visit = open_visits.pop(0)
                 ended = 0
@@ -230,12 +230,14 @@ class Examination:
         index.add(RECORD, np.frombuffer(text, np.uint8), words=2, step=1)
         self.findings.ways_control += index.search_bytes(text).get(RECORD, 0)
 
-    def _conclude(self, subject: Watched, during: list[Counter[str]]) -> None:
+    def _conclude(
+        self, subject: Watched, group: tuple[Visit, ...], during: list[Counter[str]]
+    ) -> None:
         said = subject.said()
-        for place, found in enumerate(during):
+        for place, (visit, found) in enumerate(zip(group, during, strict=True)):
             index, absent = self._indexes[place], self._expected[place] - found.keys()
             self.findings.visits += 1
-            self.findings.complete += not absent
+            self.findings.complete += 0 if absent else visit.interactions
             self.findings.missing.update(absent)
             self.findings.needles.update({k: n for k, n in index.counts.items() if k != EMPTY})
             for way, content in said.items():

@@ -150,7 +150,7 @@ int64_t search_self(const struct index *index, uint64_t *hits, int64_t *first)
             int own = rights[0] == 'r' && rights[1] == 'w' && rights[3] == 'p';
             if (own && from)
                 found += search(index, (const uint8_t *)from, (int64_t)(to - from), (int64_t)from,
-                                hits, first);
+                                hits, first, 0);
             line = end + 1;
         }
         held -= (size_t)(line - text);

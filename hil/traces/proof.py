@@ -1,0 +1,213 @@
+"""The parts of the proof: what is done to the sensor, and what must then be true.
+
+Each part takes the clips that were drawn for it and gives figures; hil/traces/account.py holds them
+against what was promised.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from firmware.recipient import PrivateKey
+from hil.traces import altered, difference, rights, visitors
+from hil.traces.difference import Comparison, Difference, Snapshot
+from hil.traces.sensor import Sensor
+from hil.traces.subject import Subject, rules
+from hil.traces.visits import Examination, Findings
+
+SHORT, FULL = 6, 47
+"""Interactions in the long clip; those in the clip that is cut come to them."""
+IN_CUT = 3
+_PAIR = 1
+"""Interactions in each clip of the comparison."""
+
+NO_WIPE = """
+from firmware.vision import wiping
+wiping.everything = lambda engines, source: source.release()
+wiping.of_leavers = lambda engines: None
+"""
+"""Nothing but the clip is let go, which is how the proof sees that vision rests."""
+NO_ZERO_RUN = """
+from firmware.drivers import onnx_engine
+from firmware.vision import memory
+def scrub(self):
+    self.input.fill(0)
+    memory.wipe(self._owner)
+onnx_engine.OnnxEngine.scrub = scrub
+"""
+NO_STACK_SCRUB = """
+from firmware.vision import wiping
+class Spared:
+    def __getattr__(self, name): return getattr(kept, name)
+    def scrub_stack(self): return 1
+    def scrub_registers(self): pass
+kept, wiping._native = wiping._native, Spared()
+"""
+
+
+class Clips(NamedTuple):
+    """What the sensor is shown.
+
+    Attributes:
+        many: visitors who come and leave, alone, together and one after the other; the last one is
+            in view when the sensor is stopped.
+        cut: a few more, and a file that ends in mid-interaction.
+        first, second: the same visitors at the same places and times, with other pixels.
+    """
+
+    many: Path
+    cut: Path
+    first: Path
+    second: Path
+
+
+def clips(folder: Path) -> Clips:
+    return Clips(*(folder / f"{name}.mp4" for name in Clips._fields))
+
+
+def draw(folder: Path, interactions: int, seed: int) -> None:
+    """Write the clips; takes about a second for each interaction."""
+    made = clips(folder)
+    visitors.write(made.many, visitors.programme(interactions, seed))
+    visitors.write(made.cut, visitors.programme(IN_CUT, seed + 1), cut=True)
+    for clip, pixels in ((made.first, 0), (made.second, 1)):
+        visitors.write(clip, visitors.programme(_PAIR, seed + 2), seed=pixels, level=True)
+
+
+@dataclass
+class Outcome:
+    """What the run of the whole sensor showed.
+
+    Attributes:
+        expected: interactions that took place.
+        kept_files: on the identity partition, names of those that the sensor changed.
+    """
+
+    findings: Findings = field(default_factory=Findings)
+    expected: int = 0
+    kept_files: set[str] = field(default_factory=set)
+    swap_bytes: int = 0
+    guarantees: dict[str, bool] = field(default_factory=dict)
+
+
+def whole_sensor(made: Clips, interactions: int, seed: int, tell: Callable[[str], None]) -> Outcome:
+    """Needles, wire, log and disk, over all three processes, to an orderly stop and a failure.
+
+    Raises:
+        PrivacyError: the sensor does not start, or may not be traced.
+    """
+    outcome = Outcome()
+    for clip, count, first, terminate in (
+        (made.many, interactions, seed, True),
+        (made.cut, IN_CUT, seed + 1, False),
+    ):
+        script = visitors.programme(count, first)
+        folder = rights.OWN / clip.stem
+        folder.mkdir()
+        with Sensor(folder, clip) as sensor:
+            examination = Examination(
+                rules(clip),
+                script,
+                PrivateKey.load(sensor.key_file),
+                progress=lambda found: tell(
+                    f"{outcome.findings.interactions + found.interactions} interactions, "
+                    f"{outcome.findings.left + found.left} hits after the wipe"
+                ),
+            )
+            examination.run(sensor)
+            outcome.findings.add(examination.interrupt(sensor, terminate=terminate))
+            examination.close()
+            outcome.expected += script.interactions
+            outcome.kept_files |= set(sensor.kept_files)
+            outcome.swap_bytes = max(outcome.swap_bytes, sensor.swap_bytes)
+            outcome.guarantees |= sensor.guarantees
+    return outcome
+
+
+def crash(made: Clips, seed: int) -> bool:
+    """Let vision crash while somebody is in view. Returns whether a core was written."""
+    with Subject(rules(made.first), _KEY) as subject:
+        subject.run_to(visitors.programme(_PAIR, seed + 2).last.marked[1] - 1)
+        return subject.crash()
+
+
+def seen_writes() -> int:
+    """Control of the search for written files: how many of three that a child writes are seen."""
+    known = set(rights.written())
+    places = [rights.HOME / "control", Path("/var/tmp/control"), Path.cwd() / "control"]  # noqa: S108
+    writing = "import sys; [open(path, 'w').write('x') for path in sys.argv[1:]]"
+    subprocess.run([sys.executable, "-c", writing, *map(str, places)], check=True)
+    seen = len(set(rights.written()) - known)
+    for place in places:
+        place.unlink()
+    return seen
+
+
+class Differences(NamedTuple):
+    """Bytes of vision's memory after the wipe that follow the pixels.
+
+    Attributes:
+        shipped: between two clips with other pixels.
+        null: between two runs on one clip.
+        no_wipe: as `shipped`, without any wipe.
+        on_stack: on the stack, when neither its scrub nor the engines' run on zeros overwrites it;
+            either of the two is enough.
+        places: where `shipped` differs.
+    """
+
+    shipped: int
+    null: int
+    no_wipe: int
+    on_stack: int
+    places: tuple[tuple[str, int, int], ...]
+
+
+def differences(made: Clips, seed: int, tell: Callable[[str], None]) -> Differences:
+    """Compare runs of vision byte by byte, as shipped and with parts of the wipe taken away."""
+    tell("as shipped")
+    first = [_left(made.first, seed) for _ in range(4)]
+    shipped = Comparison(*first[:2])
+    found = shipped.difference(*(_left(made.second, seed) for _ in range(2)))
+    tell(f"as shipped: {found.total} bytes; without a wipe")
+    no_wipe = difference_without(made, seed, NO_WIPE).total
+    tell(f"without a wipe: {no_wipe} bytes; with the stack left alone")
+    on_stack = difference_without(made, seed, NO_ZERO_RUN + NO_STACK_SCRUB).within("[stack]")
+    return Differences(
+        found.total, shipped.difference(*first[2:]).total, no_wipe, on_stack, found.places
+    )
+
+
+def difference_without(
+    made: Clips,
+    seed: int,
+    code: str = "",
+    variables: Mapping[str, str | None] | None = None,
+) -> Difference:
+    """The same difference when vision runs with something taken away."""
+    left = partial(_left, seed=seed, code=code, variables=variables)
+    comparison = Comparison(left(made.first), left(made.first))
+    return comparison.difference(left(made.second), left(made.second))
+
+
+def _left(
+    clip: Path, seed: int, code: str = "", variables: Mapping[str, str | None] | None = None
+) -> Snapshot:
+    """Memory after a wipe while somebody is in view, whose pixels nothing else has overwritten."""
+    shown = rights.OWN / "shown.mp4"  # one name for both clips: memory holds it
+    shutil.copyfile(clip, shown)
+    script = visitors.programme(_PAIR, seed + 2)
+    like = difference.repeatable()
+    return difference.left_by(
+        lambda: Subject(rules(shown), _KEY, lambda: altered.start(code, variables, like=like)),
+        script.last.marked[1] - 1,
+    )
+
+
+_KEY = PrivateKey.generate()
