@@ -90,6 +90,9 @@ class Interactions(_Section, frozen=True):
 class Models(_Section, frozen=True):
     directory: str = ""
     """Folder of converted models; empty: the cache of `python -m trt_engines`."""
+    runtime: Literal["onnx", "tensorrt"] = "onnx"
+    """What runs them: ONNX Runtime on the processor, or TensorRT on the GPU. Never one for the
+    other: an engine that is missing ends the start."""
 
 
 class Sealing(_Section, frozen=True):

@@ -14,19 +14,26 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
 
-from firmware import deadline, messages, settings
-from firmware.errors import CameraError, SensorError
+from firmware import deadline, engine_file, messages, settings
+from firmware.errors import CameraError, EngineError, SensorError
 from firmware.event_log import log
 from firmware.key_statement import RecipientKey
-from firmware.settings import Settings
+from firmware.settings import Settings, Source
 from firmware.vision import models, sandbox
+from firmware.vision.engine import Engine
 from firmware.vision.frames import FrameSource
+from firmware.vision.models import Model
+
+if TYPE_CHECKING:
+    from firmware.vision.sampling import Sampler
 
 
 def main() -> int:
@@ -66,17 +73,17 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
     folder = models.directory(current.models.directory)
     sandbox.enter(current, folder)
     from firmware import guarantees  # noqa: PLC0415
-    from firmware.drivers import onnx_engine  # noqa: PLC0415  after the checks: 60 MB, 0.4 s
     from firmware.vision.pipeline import Pipeline  # noqa: PLC0415
     from firmware.vision.worker import Worker  # noqa: PLC0415
 
     open_opened = functools.partial(open_source, current)
     source = open_opened()
     frame_px = (source.width_px, source.height_px)
-    wanted = models.chosen(folder, current, frame_px)
-    model_set = models.model_set(wanted)
-    engines = onnx_engine.load(folder, *wanted)
-    pipeline = Pipeline(current, engines, model_set=model_set, frame_px=frame_px)
+    loaded = load_engines(current, folder, frame_px)
+    model_set = models.model_set(loaded.models)
+    pipeline = Pipeline(
+        current, loaded.engines, model_set=model_set, frame_px=frame_px, sampler=loaded.sampler
+    )
     worker = Worker(
         channel,
         open_opened,
@@ -98,6 +105,44 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
     worker.run()
 
 
+class Loaded(NamedTuple):
+    """Engines by name, what they were made from, and what fills their inputs; None: OpenCV."""
+
+    engines: Mapping[str, Engine]
+    models: Sequence[Model]
+    sampler: Sampler | None
+
+
+def load_engines(current: Settings, folder: Path, frame_px: tuple[int, int]) -> Loaded:
+    """The engines that the policy allows, in the runtime that `[models] runtime` names.
+
+    Args:
+        folder: of the converted models.
+        frame_px: width and height of the frames.
+
+    Raises:
+        EngineError: one of them is missing or does not fit this machine.
+    """
+    # The runtimes are imported here, after the checks: 60 MB and 0.4 s at the least.
+    if current.models.runtime == "onnx":
+        from firmware.drivers import onnx_engine  # noqa: PLC0415
+
+        wanted = models.chosen(folder, current, frame_px)
+        return Loaded(onnx_engine.load(folder, *wanted), wanted, None)
+    try:
+        from firmware.drivers import gpu, gpu_sampler, tensorrt_engine  # noqa: PLC0415
+    except ImportError as error:
+        raise EngineError(
+            "pycuda cannot be imported, which engines on the GPU need",
+            remedy='install it (requirements/jetson.txt), or set [models] runtime = "onnx"',
+        ) from error
+    folder = engine_file.variant(folder)
+    wanted = models.chosen(folder, current, frame_px)
+    there = gpu.open_gpu()
+    engines = tensorrt_engine.load(there, folder, *wanted)
+    return Loaded(engines, wanted, gpu_sampler.GpuSampler(there, *frame_px))
+
+
 def open_source(current: Settings) -> FrameSource:
     """The source that `[source] uri` names.
 
@@ -105,20 +150,14 @@ def open_source(current: Settings) -> FrameSource:
         CameraError: it is not there, or gives no frames that the sensor can use.
     """
     asked = current.source
-    source: FrameSource
-    if asked.uri.startswith("/dev/"):
-        from firmware.drivers.v4l2_camera import V4L2Camera  # noqa: PLC0415
-
-        source = V4L2Camera(asked)
-    elif "://" in asked.uri:
+    try:
+        source = _source(asked)
+    except ImportError as error:
         raise CameraError(
-            f"this sensor has no driver for {asked.uri.partition('://')[0]}:// sources",
-            remedy="set [source] uri to a camera such as /dev/video0 or to a video file",
-        )
-    else:
-        from firmware.drivers.video_file import VideoFile  # noqa: PLC0415
-
-        source = VideoFile(Path(asked.uri), realtime=asked.realtime)
+            f"the library for {asked.uri} cannot be imported",
+            remedy="install python3-picamera2 (picamera), or jetson-utils and pycuda (csi, v4l2, "
+            "file), or name a camera such as /dev/video0",
+        ) from error
     log(
         "camera_opened",
         width=source.width_px,
@@ -126,6 +165,30 @@ def open_source(current: Settings) -> FrameSource:
         frames_per_s=round(source.frames_per_s),
     )
     return source
+
+
+def _source(asked: Source) -> FrameSource:
+    if asked.uri.startswith("/dev/"):
+        from firmware.drivers.v4l2_camera import V4L2Camera  # noqa: PLC0415
+
+        return V4L2Camera(asked)
+    if asked.uri.startswith("picamera://"):
+        from firmware.drivers.picamera_camera import PicameraCamera  # noqa: PLC0415
+
+        return PicameraCamera(asked)
+    if asked.uri.startswith(("csi://", "v4l2://", "file://")):
+        from firmware.drivers.jetson_camera import JetsonCamera  # noqa: PLC0415
+
+        return JetsonCamera(asked)
+    if "://" in asked.uri:
+        raise CameraError(
+            f"this sensor has no driver for {asked.uri.partition('://')[0]}:// sources",
+            remedy="set [source] uri to a camera such as /dev/video0 or to a video file; a camera "
+            "in the network cannot be seen by a process that has none",
+        )
+    from firmware.drivers.video_file import VideoFile  # noqa: PLC0415
+
+    return VideoFile(Path(asked.uri), realtime=asked.realtime)
 
 
 if __name__ == "__main__":

@@ -47,13 +47,14 @@ def enter(settings: Settings, models: Path) -> None:
         settings: names the source of frames.
         models: folder of the converted models.
     """
-    uri = settings.source.uri
+    uri = settings.source.uri.removeprefix("file://")
     camera = uri.startswith("/dev/") or "://" in uri
+    devices = camera or settings.models.runtime == "tensorrt"  # a GPU is some nodes in /dev
     forbid_dumps()
     leave_network()
     lock_memory()
-    restrict_files([models, Path(uri)] if uri and not camera else [models], devices=camera)
-    filter_calls(devices=camera, unix_sockets=uri.startswith("csi://"))
+    restrict_files([models, Path(uri)] if uri and not camera else [models], devices=devices)
+    filter_calls(devices=devices, unix_sockets=uri.startswith("csi://"))
 
 
 def forbid_dumps() -> None:

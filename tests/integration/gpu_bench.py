@@ -1,7 +1,7 @@
 """The GPU's drivers on a GPU that is not there: import this before anything of them.
 
 Everything of the sensor's is real: drivers, kernels, models, pipeline. Only the hardware and the
-vendors' modules for it are those of tests/fake_gpu.
+vendors' modules for it are those of tests/fake_hardware.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from firmware import engine_file
 from firmware.engine_file import Batch, EngineFile, Machine
 from firmware.vision import memory, models
 from firmware.vision.models import INDEX, Index, Model
-from tests import fake_gpu
+from tests import fake_hardware
 
-LIBRARY = fake_gpu.install()
+LIBRARY = fake_hardware.install()
 
 # What follows asks for CUDA's driver when it is imported.
 from firmware.drivers import tensorrt_vendor  # noqa: E402
 from firmware.drivers.gpu import DeviceArray, Gpu, open_gpu  # noqa: E402
 from firmware.drivers.gpu_sampler import GpuSampler  # noqa: E402
 from firmware.drivers.tensorrt_engine import TensorrtEngine, load  # noqa: E402
-from tests.fake_gpu.tensorrt import serialized  # noqa: E402
+from tests.fake_hardware.tensorrt import serialized  # noqa: E402
 
 __all__ = ["DeviceArray", "Gpu", "GpuSampler", "TensorrtEngine", "fail_after", "load", "open_gpu"]
 
@@ -34,17 +34,17 @@ HERE = Machine("tensorrt", "10.3.0", "8.7")
 
 def heal() -> None:
     """The GPU works, and has memory enough."""
-    fake_gpu.reset(LIBRARY)
+    fake_hardware.reset(LIBRARY)
 
 
 def fail_after(calls: int) -> None:
     """The GPU accepts so many more pieces of work, and then fails for good."""
-    fake_gpu.reset(LIBRARY, calls=calls)
+    fake_hardware.reset(LIBRARY, calls=calls)
 
 
 def only(memory_bytes: int) -> None:
     """So much of the GPU's memory is left."""
-    fake_gpu.reset(LIBRARY, memory=memory_bytes)
+    fake_hardware.reset(LIBRARY, memory=memory_bytes)
 
 
 def graph_launches() -> int:

@@ -53,13 +53,18 @@ def install() -> ctypes.CDLL:
     """
     library = ctypes.CDLL(str(build()))
     reset(library)
-    if str(HERE) not in sys.path:
-        sys.path.append(str(HERE))
+    importable()
     kernels = gpu_kernels.path(CAPABILITY)
     if not kernels.is_file():
         kernels.parent.mkdir(parents=True, exist_ok=True)
         kernels.write_bytes(b"built in")
     return library
+
+
+def importable() -> None:
+    """The modules here, after the real ones where those are installed."""
+    if str(HERE) not in sys.path:
+        sys.path.append(str(HERE))
 
 
 def reset(library: ctypes.CDLL, *, memory: int = AMPLE, calls: int = -1) -> None:

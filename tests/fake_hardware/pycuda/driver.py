@@ -167,7 +167,8 @@ class Stream(_Stream):
         _call("cuStreamCreate", ctypes.byref(self._stream), flags)
 
     def __del__(self) -> None:
-        _cuda.cuStreamDestroy_v2(self._stream)
+        if _cuda is not None:
+            _cuda.cuStreamDestroy_v2(self._stream)
 
     def synchronize(self) -> None:
         _call("cuStreamSynchronize", self._stream)
@@ -188,7 +189,7 @@ class DeviceAllocation(_DeviceAllocation):
         return self._address.value
 
     def __del__(self) -> None:
-        if self._address.value:
+        if self._address.value and _cuda is not None:  # at an interpreter's end it is
             _cuda.cuMemFree_v2(self._address)
 
     def free(self) -> None:

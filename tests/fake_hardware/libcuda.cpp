@@ -116,6 +116,13 @@ void fake_reset(size_t memory, long calls)
 unsigned long fake_dirty_frees() { return dirty_frees; }
 unsigned long fake_graph_launches() { return launches; }
 
+// A process of its own is told by its environment.
+__attribute__((constructor)) static void listen()
+{
+    const char *memory = getenv("FAKE_GPU_MEMORY"), *calls = getenv("FAKE_GPU_CALLS");
+    fake_reset(memory ? strtoul(memory, 0, 10) : 1ul << 32, calls ? strtol(calls, 0, 10) : -1);
+}
+
 // ---- device and context
 Result cuInit(unsigned) { return broken; }
 Result cuDriverGetVersion(int *version) { return *version = 13000, OK; }

@@ -1,0 +1,36 @@
+"""jetson-utils 2.0.0 (github.com/dusty-nv/jetson-utils at fae4b425, October 2025).
+
+Read from python/bindings/PyVideo.cpp and PyCUDA.cpp; only what firmware/drivers uses. `Capture`
+gives None after `timeout` milliseconds, and raises a bare Exception at the end and for failures.
+"""
+
+from typing import Any
+
+class cudaImage:
+    @property
+    def ptr(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def timestamp(self) -> int: ...
+
+class videoSource:
+    def __init__(
+        self,
+        uri: str = ...,
+        argv: list[str] = ...,
+        positionArg: int = ...,
+        options: dict[str, Any] = ...,
+    ) -> None: ...
+    def Capture(
+        self, format: str = "rgb8", timeout: int = 1000, stream: int = 0
+    ) -> cudaImage | None: ...
+    def Close(self) -> None: ...
+    def GetFrameRate(self) -> int: ...
+    def IsStreaming(self) -> bool: ...
