@@ -32,7 +32,7 @@ def power_cut(folder: Path) -> dict[str, Any]:
                 _until(lambda: tally.look() > 0 and max(tally.stored) >= tally.sealed()[-1] - 20)
                 hub.restart(3.0)  # the hub is away, records wait in RAM
                 time.sleep(2.0)
-                waiting += len(tally.sealed()) - tally.look()
+                waiting = len(tally.sealed()) - tally.look()  # and what earlier cuts took
                 rig.kill()
                 rig.start()
             _until(lambda: len(tally.sealed()) == 1500)
@@ -43,6 +43,7 @@ def power_cut(folder: Path) -> dict[str, Any]:
         tally.look()
         sealed, opened = tally.sealed(), tally.opened()
         gaps = sum(b - a > 1 for a, b in itertools.pairwise(sealed))
+        missing = max(opened) - min(opened) + 1 - len(opened)
         return {
             "cuts": 3,
             "sealed": len(sealed),
@@ -50,6 +51,7 @@ def power_cut(folder: Path) -> dict[str, Any]:
             "in_ram_at_the_cuts": waiting,
             "numbers_reused": len(sealed) - len(set(sealed)),
             "gaps_in_numbers": gaps,
+            "missing_as_the_reader_sees_it": missing,
             "duplicated_after_reader": sum(opened.values()) - len(opened),
         }
 
