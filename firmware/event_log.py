@@ -51,6 +51,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "hub_lost": frozenset({"error", "retry_in_ms"}),
     "hub_refused": frozenset({"error", "retry_in_ms"}),
     "hub_stalled": frozenset({"silent_s"}),
+    "thread_died": frozenset({"error"}),
     "registered": frozenset({"attempt"}),
     "registration_failed": frozenset({"error", "status", "retry_in_ms"}),
     "registration_not_kept": frozenset(),

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 
 from firmware import deadline, messages
@@ -27,7 +28,9 @@ def main() -> int:
     if not isinstance(start, messages.StartUplink):
         return 1
     try:
-        Uplink(channel, start, AzureCloud()).run()
+        uplink = Uplink(channel, start, AzureCloud())
+        threading.excepthook = uplink.thread_died
+        uplink.run()
     except SensorError as error:
         with suppress(OSError):
             messages.send(channel, messages.failed(error))

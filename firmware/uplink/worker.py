@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,6 +61,7 @@ class Uplink:
         self._watch = Watch()
         self._outgoing = Outgoing()
         self._last_fault: messages.UplinkFault = "none"
+        self._dead_thread = ""
         self._courier = Courier(
             self,
             self._outgoing,
@@ -103,6 +105,12 @@ class Uplink:
                 remedy="none: it is started again; report this",
             )
 
+    def thread_died(self, death: threading.ExceptHookArgs) -> None:
+        """`threading.excepthook`: the SDK's network thread can die of an exception without a word
+        to its callers. What the exception says goes nowhere."""
+        log("thread_died", error=death.exc_type.__name__)
+        self._dead_thread = death.exc_type.__name__
+
     # ---- from the supervisor -------------------------------------------------------------------
 
     def _take(self, message: messages.AnyMessage) -> None:
@@ -133,12 +141,14 @@ class Uplink:
         overdue_s = self._watch.overdue_s
         if overdue_s:
             log("hub_stalled", silent_s=round(overdue_s))
-            self._last_fault = "stalled"
-            self._tell(self._health())
-            raise UplinkError(
-                f"the hub left a call unanswered for {overdue_s:.0f} s",
-                remedy="none: the uplink is started again",
-            )
+            problem = f"the hub left a call unanswered for {overdue_s:.0f} s"
+        elif self._dead_thread:
+            problem = f"a thread of the SDK died ({self._dead_thread})"
+        else:
+            return
+        self._last_fault = "stalled"
+        self._tell(self._health())
+        raise UplinkError(problem, remedy="none: the uplink is started again")
 
     def _watch_expiry(self) -> None:
         certificate = self._access.identity.certificate

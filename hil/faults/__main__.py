@@ -111,10 +111,12 @@ def _everything(options: argparse.Namespace, folder: Path, console: Console) -> 
         console.print(f"{name} …")
         ours[name.replace("-", "_")] = part(folder / name)
         console.print(ours[name.replace("-", "_")], highlight=False)
-    ours["compared"] = [{key: one[key] for key in KEYS} for one in (ours, other)]
+    ours["compared"] = [
+        {**{key: one[key] for key in KEYS}, **one["events"]} for one in (ours, other)
+    ]
     path = report.write("faults", ours)
     table = Table("", *(str(one["sdk"]) for one in ours["compared"]))
-    for key in KEYS:
+    for key in ours["compared"][0]:
         if key != "sdk":
             table.add_row(key, *(str(one[key]) for one in ours["compared"]))
     console.print(table)

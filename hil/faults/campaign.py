@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,11 +143,31 @@ def run(
                 rig.kill()
             link.lose(0)
         figures = _figures(rig, campaign, hub, seconds)
+    figures["events"] = events(rig.log)
     figures["kept_out"] = rig.tally.tampered(chance)
     known = secrets.secrets(folder)
     figures["secrets_searched"] = len(known)
     figures["secrets_in_log"] = len(secrets.leaks(rig.log.read_bytes(), known))
     return figures
+
+
+COUNTED = (
+    *("hub_connected", "hub_lost", "hub_refused", "hub_stalled", "registered"),
+    *("thread_died", "certificate_rotated", "recipient_changed"),
+)
+
+
+def events(log: Path) -> dict[str, int]:
+    """How often a sensor's log tells of its connections, the watchdog and new uplinks, and how many
+    lines in it are no event."""
+    text = log.read_text("utf-8").splitlines()
+    lines = [json.loads(line) for line in text if line.startswith("{")]
+    found = Counter(line["event"] for line in lines)
+    starts = sum(
+        line["event"] == "process_started" and line["process"] == "uplink" for line in lines
+    )
+    counted = {name: found[name] for name in COUNTED}
+    return {**counted, "uplink_started": starts, "no_event": len(text) - len(lines)}
 
 
 def passed(figures: dict[str, Any]) -> bool:
@@ -154,6 +176,7 @@ def passed(figures: dict[str, Any]) -> bool:
     wrong = (
         *(figures[name] for name in ("lost", "duplicated_after_reader", "numbers_reused")),
         *(figures[name] for name in ("secrets_in_log", "stalls_beyond_limit")),
+        figures["events"]["no_event"],
         *(kept_out[name] for name in ("replayed_taken", "altered_taken_whole")),
     )
     return not any(wrong)

@@ -184,10 +184,11 @@ class Uplink:
 
 
 @contextlib.contextmanager
-def uplink(device: Device) -> Iterator[Uplink]:
-    """Start the uplink process for that device."""
+def uplink(device: Device, *program: str) -> Iterator[Uplink]:
+    """Start the uplink process for that device; `program` is what Python runs instead of it."""
     own, theirs = messages.pair()
-    words = [sys.executable, "-m", "firmware.uplink", "--channel", str(theirs.fileno())]
+    program = program or ("-m", "firmware.uplink")
+    words = [sys.executable, *program, "--channel", str(theirs.fileno())]
     process = subprocess.Popen(words, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
     theirs.close()
     try:

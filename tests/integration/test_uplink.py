@@ -162,6 +162,29 @@ def test_a_hub_that_does_not_answer_ends_the_uplink(cloud: Bench, action: str, p
         assert '"hub_stalled"' in up.words()
 
 
+DYING = """
+import os, threading, time
+from firmware.uplink.__main__ import main
+def die():
+    while threading.excepthook is threading.__excepthook__:
+        time.sleep(0.05)
+    open("/nonexistent/secret")
+threading.Thread(target=die, daemon=True).start()
+os._exit(main())
+"""
+
+
+def test_a_thread_that_dies_in_the_sdk_ends_the_uplink_without_its_words(cloud: Bench) -> None:
+    device = cloud.device(acknowledge_s=600.0)  # the watchdog would take its time
+    with uplink(device, "-c", DYING) as up:
+        up.wait_for(messages.UplinkHealth, lambda one: one.last_fault == "stalled")
+        assert "a thread of the SDK died" in up.wait_for(messages.Failed).problem
+        assert up.ended() == 15
+        words = up.words()
+    assert '"event": "thread_died", "error": "FileNotFoundError"' in words
+    assert "secret" not in words and "Traceback" not in words
+
+
 def test_a_hub_without_its_sessions_still_tells_of_desired_properties(cloud: Bench) -> None:
     device = cloud.device()
     with uplink(device) as up:

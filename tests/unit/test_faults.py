@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hil.faults import sdk
 from hil.faults.aftermath import return_of_many
-from hil.faults.campaign import Campaign, Kind, passed
+from hil.faults.campaign import COUNTED, Campaign, Kind, events, passed
 from hil.faults.injections import HANG_WITHIN_S, PAUSES_WITHIN_S, deck
 from hil.faults.link import Link
 from hil.faults.processes import Process
@@ -65,6 +65,7 @@ GOOD = {
     "secrets_in_log": 0,
     "stalls_beyond_limit": 0,
     "kept_out": {"replayed_taken": 0, "altered_taken_whole": 0},
+    "events": {"no_event": 0},
 }
 
 
@@ -76,6 +77,7 @@ GOOD = {
         {"numbers_reused": 1},
         {"secrets_in_log": 1},
         {"stalls_beyond_limit": 1},
+        {"events": {"no_event": 1}},
         {"kept_out": {"replayed_taken": 1, "altered_taken_whole": 0}},
         {"kept_out": {"replayed_taken": 0, "altered_taken_whole": 1}},
     ],
@@ -83,6 +85,20 @@ GOOD = {
 def test_a_campaign_with_anything_wrong_has_not_passed(wrong: dict[str, object]) -> None:
     assert passed(GOOD)
     assert not passed({**GOOD, **wrong})
+
+
+def test_what_a_log_tells_is_counted(tmp_path: Path) -> None:
+    lines = [
+        '{"at": 1, "event": "process_started", "process": "uplink", "pid": 2, "attempt": 1}',
+        '{"at": 1, "event": "process_started", "process": "vision", "pid": 3, "attempt": 1}',
+        *['{"at": 2, "event": "hub_stalled", "silent_s": 2}'] * 2,
+        '{"at": 3, "event": "identify", "seconds": 10}',
+        "Traceback (most recent call last):",
+    ]
+    (tmp_path / "log").write_text("\n".join(lines) + "\n")
+    counted = events(tmp_path / "log")
+    told = {"hub_stalled": 2, "uplink_started": 1, "no_event": 1}
+    assert counted == dict.fromkeys(COUNTED, 0) | told
 
 
 def test_only_a_watchdog_s_time_is_allowed_for_what_hangs() -> None:
