@@ -151,6 +151,7 @@ def return_of_many(folder: Path | None = None, devices: int = 200) -> dict[str, 
             "most_in_one_second": max(Counter(map(int, back)).values()),
             "half_back_after_s": round(back[devices // 2]),
             "all_back_after_s": round(back[-1]),
+            "back_in_each_minute": [sum(one // 60 == n for one in back) for n in range(10)],
         }
         for name, back in arrivals.items()
     }

@@ -111,6 +111,17 @@ def test_the_service_may_be_away_busy_or_slow_at_first(cloud: Bench, device: Dev
         up.wait_for(messages.UplinkReady)
 
 
+@pytest.mark.parametrize("point", ["dps_connect", "dps"])
+def test_a_service_that_answers_garbage_is_asked_again(
+    cloud: Bench, device: Device, point: str
+) -> None:
+    cloud.hub.fault("garbage", point, device=device.name, count=1)  # type: ignore[arg-type]
+    with uplink(device) as up:
+        up.wait_for(messages.UplinkReady)
+        assert cloud.hub.faults() == []
+        assert "Traceback" not in up.words()
+
+
 def test_a_device_that_is_not_enrolled_is_refused_until_it_is(cloud: Bench) -> None:
     other = Authority.root("Other root").batch("Other batch")
     device = cloud.stranger(**cloud.by_registration())

@@ -120,6 +120,8 @@ def test_devices_that_lost_one_hub_come_back_spread(tmp_path: Path) -> None:
     for away in figures.values():
         assert away["most_in_one_second"] <= 15
         assert away["all_back_after_s"] <= 600
+        assert sum(away["back_in_each_minute"]) == 200
+    assert max(figures["72 h"]["back_in_each_minute"]) <= 60
     svg = (tmp_path / "faults-return.svg").read_text()
     assert svg.count("<rect") >= 50
     assert return_of_many(tmp_path) == figures

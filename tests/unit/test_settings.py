@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as fuzz
+from hypothesis import strategies as st
 
 from firmware import settings
 from firmware.errors import ConfigError
@@ -77,6 +80,33 @@ def test_null_in_the_twin_brings_the_files_value_back(
     patch: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert settings.filled(patch, GIVEN) == expected
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+)
+SECTION = st.sampled_from([*settings.builtins(GIVEN), "colour", ""])
+KEY = st.sampled_from([*sorted({key.partition(".")[2] for key in settings.TWIN_KEYS}), "strict"])
+
+
+@fuzz(derandomize=True, deadline=None, max_examples=100)
+@given(st.dictionaries(SECTION, JSON | st.dictionaries(KEY, JSON, max_size=2), max_size=3))
+def test_any_patch_is_applied_or_refused(patch: dict[str, Any]) -> None:
+    try:
+        changed = settings.patched(GIVEN, settings.filled(patch, GIVEN))
+    except ConfigError:
+        return
+    assert (changed.privacy, changed.policy, changed.sealing, changed.hub) == (
+        *(GIVEN.privacy, GIVEN.policy, GIVEN.sealing, GIVEN.hub),
+    )
+
+
+def test_a_section_that_the_twin_has_emptied_is_no_change() -> None:
+    """Azure leaves an empty object where the last key was deleted."""
+    assert settings.patched(GIVEN, {"detection": {}, "privacy": {}}) == GIVEN
 
 
 def test_twin_changes_what_it_may() -> None:
