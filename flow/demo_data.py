@@ -6,7 +6,7 @@ trying the application out and says nothing about real shops. Only the roll-ups 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -16,7 +16,7 @@ from django.db import transaction
 
 from firmware.record import AgeCategory
 from flow.figures import cube, model_error
-from flow.figures.cube import AGES, EXPRESSIONS, GENDERS, Grain
+from flow.figures.cube import AGES, EXPRESSIONS, GENDERS
 from flow.figures.question import ATTRIBUTES, VALUES
 from flow.ingest import rows
 from flow.models import Customer, Sensor, Site
@@ -119,18 +119,13 @@ def day_of_visits(
     return found
 
 
-def rolled(site: int, days: Iterator[tuple[date, dict[int, cube.Sums]]]) -> list[tuple[Any, ...]]:
-    """Rows of the cube for all three grains."""
-    out: dict[tuple[int, int, date, int], cube.Sums] = {}
+def roll_up(site: int, days: Iterable[tuple[date, dict[int, cube.Sums]]]) -> None:
+    """Write the cube of one site in every grain."""
+    out: dict[cube.Key, cube.Hours] = {}
     for day, hours in days:
         for hour, sums in hours.items():
-            for key in (
-                (site, int(Grain.HOUR), day, hour),
-                (site, int(Grain.DAY), day, -1),
-                (site, int(Grain.MONTH_HOUR), day.replace(day=1), hour),
-            ):
-                cube.add(out.setdefault(key, {}), sums)
-    return [(*key, cube.encode(sums)) for key, sums in out.items()]
+            cube.spread(out, site, day, hour, sums)
+    cube.write(out)
 
 
 @transaction.atomic
@@ -177,8 +172,7 @@ def _fill_site(site: Site, shop: Shop, seed: int, moment: datetime) -> int:
             seen = (first, last) if share else (None, None)
             unsure = 14 if back == 20 else 0
             presence.append((sensor.pk, day, site.pk, share, *seen, unsure, alive))
-    keys = ("site_id", "grain", "day", "hour")
-    rows.upsert("flow_cube", keys, ("cells",), rolled(site.pk, iter(days)))
+    roll_up(site.pk, days)
     columns = ("site_id", "records", "first", "last", "unsynchronised", "alive")
     rows.upsert("flow_sensorday", ("sensor_id", "day"), columns, presence)
     return visits

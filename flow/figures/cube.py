@@ -1,22 +1,23 @@
 """Roll-ups: sums by site, time, gender, age and expression, packed for quick reading.
 
-A row of the cube holds only the combinations that occurred, as entries of 14 bytes. Reading a
-year of twenty sites is then a few megabytes and one pass of numpy, whatever the number of
-interactions was, and one code path serves SQLite and PostgreSQL.
+A row of the cube holds a day or a month of one site: only the combinations that occurred, as
+entries of 14 bytes, with the hour of the day in the entry where hours are kept. Reading a year of
+twenty sites is then a few hundred rows and one pass of numpy, whatever the number of interactions
+was, and one code path serves SQLite and PostgreSQL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
-from django.db import connection
 
 from firmware.record import AgeCategory, Expression, Gender
+from flow.ingest import rows
 
 GENDERS = tuple(Gender)
 AGES = tuple(AgeCategory)
@@ -24,25 +25,45 @@ EXPRESSIONS = tuple(Expression)
 SHAPE = (len(GENDERS), len(AGES), len(EXPRESSIONS))
 CELLS = len(GENDERS) * len(AGES) * len(EXPRESSIONS)
 
+WHOLE = -1
+"""In place of an hour: the sum of them all."""
+
 ENTRY = np.dtype(
-    [("cell", "<u2"), ("visitors", "<u4"), ("dwell_ds", "<u4"), ("attention_ds", "<u4")]
+    [
+        ("hour", "i1"),
+        ("cell", "u1"),
+        ("visitors", "<u4"),
+        ("dwell_ds", "<u4"),
+        ("attention_ds", "<u4"),
+    ]
 )
-"""One combination: its number, visitors, and sums of dwell and attention in 0.1 s."""
+"""One combination: local hour or WHOLE, its number, visitors, dwell and attention in 0.1 s."""
 
 MAX_STAY_DS = 36_000
 """A longer stay adds one hour to the sums: one forgotten mannequin must not make the mean."""
 
 Sums = dict[int, list[int]]
 """Cell → [visitors, dwell, attention]."""
+Hours = dict[tuple[int, int], list[int]]
+"""The same by (hour, cell): what a row holds."""
+Key = tuple[int, int, date]
+"""(site, grain, first day): what a row is found by."""
+
+
+KEYS = ("site_id", "grain", "day")
 
 
 class Grain(IntEnum):
-    """How long a stretch a row covers."""
+    """How long a stretch a row covers, and whether it tells the hours of the day apart."""
 
-    HOUR = 0
+    DAY_BY_HOUR = 0
     DAY = 1
-    MONTH_HOUR = 2
-    """One hour of the day, summed over a calendar month."""
+    MONTH_BY_HOUR = 2
+    MONTH = 3
+
+    @property
+    def hourly(self) -> bool:
+        return self in (Grain.DAY_BY_HOUR, Grain.MONTH_BY_HOUR)
 
 
 def cell_of(gender: Gender, age: AgeCategory, expression: Expression) -> int:
@@ -55,29 +76,39 @@ _AGE = {value: at for at, value in enumerate(AGES)}
 _EXPRESSION = {value: at for at, value in enumerate(EXPRESSIONS)}
 
 
-def encode(sums: Sums) -> bytes:
-    return np.array([(cell, *sums[cell]) for cell in sorted(sums)], dtype=ENTRY).tobytes()
+def encode(sums: Hours) -> bytes:
+    return np.array([(*key, *sums[key]) for key in sorted(sums)], dtype=ENTRY).tobytes()
 
 
-def decode(cells: bytes) -> Sums:
-    return {cell: [v, d, a] for cell, v, d, a in np.frombuffer(cells, ENTRY).tolist()}
+def decode(cells: bytes) -> Hours:
+    return {(hour, cell): [v, d, a] for hour, cell, v, d, a in np.frombuffer(cells, ENTRY).tolist()}
 
 
-def add(sums: Sums, more: Sums) -> None:
+def add(sums: Hours, more: Hours) -> None:
     """Add `more` to `sums` in place."""
-    for cell, values in more.items():
-        held = sums.setdefault(cell, [0, 0, 0])
-        for at, value in enumerate(values):
-            held[at] += value
+    for key, (visitors, dwell, attention) in more.items():
+        held = sums.setdefault(key, [0, 0, 0])
+        held[0] += visitors
+        held[1] += dwell
+        held[2] += attention
+
+
+def spread(into: dict[Key, Hours], site: int, day: date, hour: int, sums: Sums) -> None:
+    """Add one hour of a site to each row that it belongs to."""
+    for grain in Grain:
+        first = day.replace(day=1) if grain >= Grain.MONTH_BY_HOUR else day
+        at = hour if grain.hourly else WHOLE
+        held = into.setdefault((site, int(grain), first), {})
+        add(held, {(at, cell): values for cell, values in sums.items()})
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Rows of the cube, opened.
+    """Rows of the cube, opened: one line for each site and day or month, or each hour of it.
 
     Attributes:
-        site, day, hour: (N,) i8 for each row; days as proleptic ordinals, hour −1 for none.
-        row: (M,) row of each entry; cell (M,); visitors, dwell_s, attention_s (M,) f8.
+        site, day, hour: (N,) i8 for each line; days as proleptic ordinals, hour −1 for none.
+        row: (M,) line of each entry; cell (M,); values: (M,) u4 of visitors, dwell and attention.
     """
 
     site: np.ndarray[Any, np.dtype[np.int64]]
@@ -88,37 +119,47 @@ class Slice:
     values: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
     def by_row(self, cells: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
-        """(3, N) f8: visitors, dwell and attention of each row.
+        """(3, N) f8: visitors, seconds of dwell and of attention of each line.
 
         Args:
             cells: (CELLS,) which combinations count; None: all.
         """
         many = len(self.site)
         if cells is None:
-            return np.stack([np.bincount(self.row, value, many) for value in self.values])
+            return _seconds([np.bincount(self.row, value, many) for value in self.values])
         keep = cells[self.cell]
         row = self.row[keep]
-        return np.stack([np.bincount(row, value[keep], many) for value in self.values])
+        return _seconds([np.bincount(row, value[keep], many) for value in self.values])
 
     def by_cell(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """(3, genders, ages, expressions) f8: sums over the rows where `rows` (N,) is true."""
+        """(3, genders, ages, expressions) f8: sums over the lines where `rows` (N,) is true."""
         keep = slice(None) if rows.all() else rows[self.row]
         cell = self.cell[keep]
         summed = [np.bincount(cell, value[keep], CELLS) for value in self.values]
-        return np.stack(summed).reshape(3, *SHAPE)
+        return _seconds(summed).reshape(3, *SHAPE)
 
 
 def read(sites: Sequence[int], first: date, last: date, grain: Grain) -> Slice:
     """All rows of these sites from `first` to `last`, both included."""
     if not sites:
-        return _opened([])
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT site_id, day, hour, cells FROM flow_cube WHERE grain = %s "  # noqa: S608
-            f"AND day BETWEEN %s AND %s AND site_id IN ({','.join(['%s'] * len(sites))})",
-            [int(grain), first, last, *sites],
-        )
-        return _opened(cursor.fetchall())
+        return _opened([], grain)
+    found = rows.fetch(
+        "SELECT site_id, day, cells FROM flow_cube WHERE grain = %s "  # noqa: S608
+        f"AND day BETWEEN %s AND %s AND site_id IN ({','.join(['%s'] * len(sites))})",
+        [int(grain), first, last, *sites],
+    )
+    return _opened(found, grain)
+
+
+def next_month(day: date) -> date:
+    """The first day of the month after."""
+    return (day.replace(day=1) + timedelta(32)).replace(day=1)
+
+
+def write(sums: dict[Key, Hours]) -> None:
+    """Insert or replace rows."""
+    made = [(*key, encode(held)) for key, held in sums.items()]
+    rows.upsert("flow_cube", KEYS, ("cells",), made)
 
 
 def join(slices: Iterable[Slice]) -> Slice:
@@ -139,26 +180,22 @@ def join(slices: Iterable[Slice]) -> Slice:
     )
 
 
-def _opened(rows: list[tuple[Any, ...]]) -> Slice:
-    cells = [row[3] for row in rows]
-    entries = np.frombuffer(b"".join(cells), ENTRY)
-    lengths = [len(cell) // ENTRY.itemsize for cell in cells]
-    days = {row[1] for row in rows}
-    ordinal = {day: _ordinal(day) for day in days}
+def _seconds(summed: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """(3, …) from sums of visitors, and of dwell and attention in 0.1 s."""
+    return np.stack([summed[0], summed[1] / 10, summed[2] / 10])
+
+
+def _opened(found: list[tuple[Any, ...]], grain: Grain) -> Slice:
+    entries = np.frombuffer(b"".join([row[2] for row in found]), ENTRY)
+    lengths = [len(row[2]) // ENTRY.itemsize for row in found]
+    hours = 24 if grain.hourly else 1
+    ordinal = {day: rows.day(day).toordinal() for day in {row[1] for row in found}}
+    place = np.repeat(np.arange(len(found)) * hours, lengths)
     return Slice(
-        site=np.array([row[0] for row in rows], np.int64),
-        day=np.array([ordinal[row[1]] for row in rows], np.int64),
-        hour=np.array([row[2] for row in rows], np.int64),
-        row=np.repeat(np.arange(len(rows)), lengths),
+        site=np.repeat(np.array([row[0] for row in found], np.int64), hours),
+        day=np.repeat(np.array([ordinal[row[1]] for row in found], np.int64), hours),
+        hour=np.tile(np.arange(24), len(found)) if grain.hourly else np.full(len(found), WHOLE),
+        row=place + entries["hour"] if grain.hourly else place,
         cell=entries["cell"].astype(np.int64),
-        values=(
-            entries["visitors"].astype(np.float64),
-            entries["dwell_ds"] / 10.0,
-            entries["attention_ds"] / 10.0,
-        ),
+        values=(entries["visitors"], entries["dwell_ds"], entries["attention_ds"]),
     )
-
-
-def _ordinal(day: date | str) -> int:
-    """SQLite hands out dates of plain cursors as text."""
-    return (date.fromisoformat(day) if isinstance(day, str) else day).toordinal()

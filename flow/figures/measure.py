@@ -39,13 +39,25 @@ class Rows:
         passing: (N,) bool, which rows pass the filters on time.
     """
 
-    def __init__(self, question: Question, period: Period, *, hours: bool) -> None:
+    def __init__(
+        self,
+        question: Question,
+        period: Period,
+        *,
+        hours: bool = False,
+        days: bool = False,
+        hours_of: date | None = None,
+    ) -> None:
         """Read them in the coarsest grain that answers.
 
         Args:
-            hours: whether the hour of each row matters.
+            hours: the hour of each row matters. days: the day of each row matters.
+            hours_of: the one day whose hours matter.
         """
-        self._slice = _read(question, period, hours=hours)
+        if hours_of and not hours:
+            self._slice = _around(question, period, hours_of)
+        else:
+            self._slice = _read(question, period, hours=hours, days=days)
         self.site, self.day, self.hour = self._slice.site, self._slice.day, self._slice.hour
         self._everybody = self._slice.by_row()
         self._group = self._everybody
@@ -66,11 +78,9 @@ class Rows:
     def before(self, day: date, hour: int) -> Array:
         """(N,) bool: passing, and before a local hour (or up to a day, where hours are unknown)."""
         last = day.toordinal()
-        if not self.hourly:
-            earlier = self.day <= last
-        else:
-            earlier = (self.day < last) | ((self.day == last) & (self.hour < hour))
-        passing: Array = self.passing & earlier
+        passing: Array = self.passing & (
+            (self.day < last) | ((self.day == last) & (self.hour < hour))
+        )
         return passing
 
     def sums(
@@ -95,31 +105,51 @@ class Rows:
         return self._slice.by_cell(self.passing)
 
 
-def _read(question: Question, period: Period, *, hours: bool) -> Slice:
-    sites = question.site_ids
-    if hours or "hour" in question.filters or period.days <= 1:
-        if period.days > 45 and "weekday" not in question.filters:
-            return _months(sites, period)
-        return cube.read(sites, period.first, period.last, Grain.HOUR)
-    if period.step == "month" and "weekday" not in question.filters:
-        return _months(sites, period)
-    return cube.read(sites, period.first, period.last, Grain.DAY)
+HOURS_BY_MONTH_DAYS = 45
+"""From so many days on, hours are read from sums over months."""
 
 
-def _months(sites: list[int], period: Period) -> Slice:
-    """Whole months from the monthly rows, the ends from the hourly ones."""
+def _read(question: Question, period: Period, *, hours: bool, days: bool) -> Slice:
+    hourly = hours or "hour" in question.filters or period.days <= 1
+    by_day, by_month = (
+        (Grain.DAY_BY_HOUR, Grain.MONTH_BY_HOUR) if hourly else (Grain.DAY, Grain.MONTH)
+    )
+    long = period.days > HOURS_BY_MONTH_DAYS if hourly else period.step == "month"
+    if long and not days and "weekday" not in question.filters:
+        return _months(question, period, by_day, by_month)
+    return cube.read(question.site_ids, period.first, period.last, by_day)
+
+
+def _around(question: Question, period: Period, day: date) -> Slice:
+    """Whole days, and the hours of one of them."""
+    if "hour" in question.filters or period.days <= 1 or not period.first <= day <= period.last:
+        return _read(question, period, hours=False, days=True)
+    one, sites = timedelta(1), question.site_ids
+    parts = [cube.read(sites, day, day, Grain.DAY_BY_HOUR)]
+    if period.first < day:
+        parts.append(cube.read(sites, period.first, day - one, Grain.DAY))
+    if day < period.last:
+        parts.append(cube.read(sites, day + one, period.last, Grain.DAY))
+    return cube.join(parts)
+
+
+def _months(question: Question, period: Period, by_day: Grain, by_month: Grain) -> Slice:
+    """Whole months from the monthly rows, the ends from the daily ones."""
+    sites, one = question.site_ids, timedelta(1)
     first = period.first
     if first.day > 1:
-        first = (first.replace(day=1) + timedelta(32)).replace(day=1)
-    after = period.last + timedelta(1)
+        first = cube.next_month(first)
+    after = period.last + one
     end = after.replace(day=1)  # the first month that is not whole
+    if all(question.now.astimezone(site.zone).date() <= period.last for site in question.sites):
+        end = cube.next_month(period.last)  # the rest of it is to come
     if first >= end:
-        return cube.read(sites, period.first, period.last, Grain.HOUR)
-    parts = [cube.read(sites, first, end - timedelta(1), Grain.MONTH_HOUR)]
+        return cube.read(sites, period.first, period.last, by_day)
+    parts = [cube.read(sites, first, end - one, by_month)]
     if period.first < first:
-        parts.append(cube.read(sites, period.first, first - timedelta(1), Grain.HOUR))
+        parts.append(cube.read(sites, period.first, first - one, by_day))
     if after > end:
-        parts.append(cube.read(sites, end, period.last, Grain.HOUR))
+        parts.append(cube.read(sites, end, period.last, by_day))
     return cube.join(parts)
 
 
@@ -211,7 +241,7 @@ def buckets(period: Period) -> tuple[list[Period], Callable[[Rows], Array]]:
         if step == "week":
             end = first + timedelta(6 - first.weekday())
         else:
-            end = (first.replace(day=1) + timedelta(32)).replace(day=1) - timedelta(1)
+            end = cube.next_month(first) - timedelta(1)
         parts.append(Period(first, min(end, period.last)))
         first = end + timedelta(1)
     edges = np.array([max(part.first, period.first).toordinal() for part in parts])

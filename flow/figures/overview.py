@@ -141,17 +141,17 @@ def _times(question: Question, parts: list[Period], period: Period) -> list[Any]
 def _before(question: Question, other: Period) -> tuple[Cells, Cells, int]:
     """The compared period: its series, its total so far, and its opening hours so far."""
     until = _until(question)
+    moment = question.now - (question.period.first - other.first)
     hourly = until is not None and question.period.days <= HOURLY_DAYS
-    rows = Rows(question, other, hours=hourly)
+    rows = Rows(question, other, hours_of=moment.date() if hourly else None)
     parts, bucket_of = measure.buckets(other)
     sums = rows.sums(bucket_of(rows), len(parts))
     series = measure.groups(question, sums, _times(question, parts, other))
     form: tuple[Any, ...] = measure.time_form(question, other)
-    moment = question.now - (question.period.first - other.first)
     passing = rows.passing
     if until:
         # The present period is not over: compare with as much of the other one.
-        hour = until[1] if hourly and rows.hourly else 24
+        hour = until[1] if hourly else 24
         passing = rows.before(moment.date(), hour)
         form = (*form, "until", moment.date().toordinal(), hour)
     total = measure.groups(question, rows.whole(passing), [form])

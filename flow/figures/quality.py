@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from flow.figures.periods import Period
-from flow.models import Sensor, SensorDay, Site
+from flow.ingest import rows
+from flow.models import Sensor, Site
 
 Array = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -78,15 +79,15 @@ class Watch:
         self.last = np.full(shape, -1, np.int64)
         seen = np.zeros(shape, bool)
         start = period.first - timedelta(1)
-        fields = ("sensor_id", "day", "records", "first", "last", "unsynchronised", "alive")
-        rows = SensorDay.objects.filter(site__in=by_id, day__range=(start, period.last))
-        for pk, day, records, first, last, unsure, alive in rows.values_list(*fields):
-            if pk in place:
-                cell = place[pk], (day - start).days
-                self.records[cell], self.unsure[cell], self.alive[cell] = records, unsure, alive
-                seen[cell] = True
-                if last is not None:
-                    self.first[cell], self.last[cell] = first, last
+        kept = np.array(_days(list(by_id), start, period.last), np.int64).reshape(-1, 7)
+        kept = kept[np.isin(kept[:, 0], list(place))]
+        if len(kept):
+            known, which = np.unique(kept[:, 0], return_inverse=True)
+            sensor, on = np.array([place[one] for one in known.tolist()])[which], kept[:, 1]
+            tables = (self.records, self.first, self.last, self.unsure, self.alive)
+            for table, values in zip(tables, kept.T[2:], strict=True):
+                table[sensor, on] = values
+            seen[sensor, on] = True
         due = {pk: due_hours(site, period, now) for pk, site in by_id.items()}
         bits = [due[site] for _, site, _ in found]
         self.due_bits = np.array(bits, np.int64).reshape(-1, period.days)
@@ -114,6 +115,17 @@ class Watch:
             _bits(due).sum(axis=0),
             _bits(dark).sum(axis=0),
         )
+
+
+def _days(sites: list[int], first: date, last: date) -> list[tuple[Any, ...]]:
+    """Each sensor's days, counted from `first`; numbers are −1 where none came."""
+    return rows.fetch(
+        f"SELECT sensor_id, {rows.days_since('day')}, records, "  # noqa: S608
+        'coalesce("first", -1), coalesce("last", -1), unsynchronised, alive '
+        "FROM flow_sensorday WHERE day BETWEEN %s AND %s "
+        f"AND site_id IN ({','.join(['%s'] * len(sites))})",
+        [first, first, last, *sites],
+    )
 
 
 def open_hours(site: Site, period: Period, now: datetime) -> int:

@@ -19,7 +19,6 @@ from django.db import connection, transaction
 
 from firmware.record import HealthBody, Interaction
 from flow.figures import cube
-from flow.figures.cube import Grain
 from flow.ingest import presence, rows, table
 from flow.ingest.moments import believed, local
 from flow.models import Quarantined, Sensor
@@ -177,31 +176,25 @@ def _contradiction(item: Arrived) -> Rejected:
 
 
 def _roll_up(stored: Sequence[table.Row]) -> None:
-    """Add the rows to the cube's three grains."""
-    more: dict[tuple[int, int, date, int], cube.Sums] = defaultdict(dict)
+    """Add the rows to the cube, in every grain."""
+    hours: dict[tuple[int, date, int], cube.Sums] = defaultdict(dict)
     for row in stored:
-        one = {
-            row.cell: [
-                1,
-                min(row.dwell_ds, cube.MAX_STAY_DS),
-                min(row.attention_ds, cube.MAX_STAY_DS),
-            ]
-        }
-        cube.add(more[row.site_id, Grain.HOUR, row.day, row.hour], one)
-        cube.add(more[row.site_id, Grain.DAY, row.day, -1], one)
-        cube.add(more[row.site_id, Grain.MONTH_HOUR, row.day.replace(day=1), row.hour], one)
+        held = hours[row.site_id, row.day, row.hour].setdefault(row.cell, [0, 0, 0])
+        held[0] += 1
+        held[1] += min(row.dwell_ds, cube.MAX_STAY_DS)
+        held[2] += min(row.attention_ds, cube.MAX_STAY_DS)
+    more: dict[cube.Key, cube.Hours] = {}
+    for (site, day, hour), sums in hours.items():
+        cube.spread(more, site, day, hour, sums)
     if _postgres():
         with connection.cursor() as cursor:
             for site in sorted({key[0] for key in more}):
                 cursor.execute("SELECT pg_advisory_xact_lock(8, %s)", [site])
-    keys = ("site_id", "grain", "day", "hour")
-    held = rows.select("flow_cube", keys, ("cells",), list(more))
-    for key, sums in more.items():
-        if key in held:
-            cube.add(sums, cube.decode(held[key][0]))
-    rows.upsert(
-        "flow_cube", keys, ("cells",), [(*key, cube.encode(sums)) for key, sums in more.items()]
-    )
+    before = rows.select("flow_cube", cube.KEYS, ("cells",), list(more))
+    for key, sums_of_row in more.items():
+        if key in before:
+            cube.add(sums_of_row, cube.decode(before[key][0]))
+    cube.write(more)
 
 
 def _quarantine(rejected: Iterable[Rejected]) -> int:

@@ -453,7 +453,6 @@ class Migration(migrations.Migration):
                         "site_id",
                         "grain",
                         "day",
-                        "hour",
                         blank=True,
                         editable=False,
                         primary_key=True,
@@ -462,7 +461,6 @@ class Migration(migrations.Migration):
                 ),
                 ("grain", models.SmallIntegerField()),
                 ("day", models.DateField()),
-                ("hour", models.SmallIntegerField()),
                 ("cells", models.BinaryField()),
                 (
                     "site",

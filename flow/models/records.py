@@ -56,20 +56,19 @@ class SensorDay(models.Model):
 
 
 class Cube(models.Model):
-    """Sums of one site for one stretch of local time, split by gender × age × expression.
+    """Sums of one site for one local day or month, split by gender × age × expression.
 
     Attributes:
-        grain: how long the stretch is (`flow.figures.cube.Grain`).
+        grain: how long the stretch is, and whether its entries tell the hours apart
+            (`flow.figures.cube.Grain`).
         day: the day, or the first day of the month.
-        hour: local hour, or −1 for the whole day.
         cells: packed entries (`flow.figures.cube.ENTRY`).
     """
 
-    pk = models.CompositePrimaryKey("site_id", "grain", "day", "hour")
+    pk = models.CompositePrimaryKey("site_id", "grain", "day")
     site = models.ForeignKey(Site, models.CASCADE, db_index=False)
     grain = models.SmallIntegerField()
     day = models.DateField()
-    hour = models.SmallIntegerField()
     cells = models.BinaryField()
 
 

@@ -137,6 +137,31 @@ def test_every_grain_gives_the_same_total(site: Site, days: int) -> None:
     assert overview(weekday).tiles[0].value == wednesdays
 
 
+@pytest.mark.parametrize("days", [30, 400])
+def test_weekdays_are_those_of_the_visits_however_long_the_period(site: Site, days: int) -> None:
+    for back in range(0, days, 7):
+        put(site, WEDNESDAY - timedelta(back), women=3)
+    first = WEDNESDAY - timedelta(days)
+    query = {"period": "custom", "from": first.isoformat(), "to": WEDNESDAY.isoformat()}
+    table = report(asked([site], compare="none", **query), "weekday", "none")
+    expected = 3 * len(range(0, days, 7))
+    assert {line.label: line.visitors for line in table.lines if line.visitors} == {
+        "Wednesday": expected
+    }
+
+
+def test_the_month_that_is_not_over_counts_up_to_today(site: Site) -> None:
+    """The monthly row of the present month is read whole; nothing may stand in it that the days
+    do not have."""
+    for back in range(0, 400, 9):
+        put(site, WEDNESDAY - timedelta(back), 10, women=2)
+    page = overview(asked([site], period="12mo", compare="year"))
+    days = [WEDNESDAY - timedelta(back) for back in range(0, 400, 9)]
+    assert page.tiles[0].value == 2 * sum(day >= date(2025, 6, 1) for day in days)
+    before = [day for day in days if date(2024, 6, 1) <= day <= date(2025, 5, 20)]
+    assert page.tiles[0].before == 2 * len(before)
+
+
 def test_a_report_ranks_sites_by_what_is_asked(site: Site, other_site: Site) -> None:
     Site.objects.filter(pk=site.pk).update(floor_m2=1000)
     Site.objects.filter(pk=other_site.pk).update(floor_m2=10)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from io import StringIO
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from django.core.management import call_command
 from django.db import connection
 
 from firmware.recipient import PrivateKey
@@ -17,6 +19,7 @@ from flow.ingest.opening import Message, Opener
 from flow.ingest.store import Outcome
 from flow.models import Cube, HealthReport, Quarantined, Sensor, SensorDay, Site
 from tests.flow.devices import Device, visit
+from tests.flow.visits import put
 
 
 def _take(opener: Opener, *messages: Message) -> Outcome:
@@ -56,9 +59,9 @@ def test_a_replay_changes_nothing(
     messages = [device.message([envelope], at) for envelope in envelopes]
     opener = Opener([recipient])
     assert _take(opener, *messages, messages[0]) == Outcome(new=3, duplicates=1)
-    before = list(Cube.objects.order_by("grain", "hour").values_list("grain", "cells"))
+    before = list(Cube.objects.order_by("grain", "day").values_list("grain", "cells"))
     assert _take(opener, *messages) == Outcome(duplicates=3)
-    assert list(Cube.objects.order_by("grain", "hour").values_list("grain", "cells")) == before
+    assert list(Cube.objects.order_by("grain", "day").values_list("grain", "cells")) == before
     assert len(_stored()) == 3
 
 
@@ -225,3 +228,32 @@ def test_long_stays_do_not_bend_the_mean(
     _take(Opener([recipient]), device.message([device.sealed(1, record, recipient)], at))
     sums = cube.decode(bytes(Cube.objects.get(grain=Grain.DAY).cells))
     assert next(iter(sums.values()))[1] == cube.MAX_STAY_DS
+
+
+def test_roll_ups_can_be_made_again_from_the_interactions(
+    device: Device, recipient: PrivateKey, site: Site, noon: datetime
+) -> None:
+    opener = Opener([recipient])
+    for number in range(12):
+        at = int((noon + timedelta(hours=5 * number)).timestamp())
+        dwell = 7_200_000 if number == 3 else 8_000
+        envelope = device.sealed(number, visit(at, dwell_ms=dwell), recipient)
+        _take(opener, device.message([envelope], at))
+    rows = Cube.objects.order_by("grain", "day").values_list("grain", "day", "cells")
+    before = [(grain, day, bytes(cells)) for grain, day, cells in rows]
+    Cube.objects.filter(grain=Grain.DAY).delete()
+    Cube.objects.filter(grain=Grain.MONTH).update(cells=b"")
+    call_command("rebuild", stdout=StringIO())
+    assert [(grain, day, bytes(cells)) for grain, day, cells in rows.all()] == before
+
+
+def test_roll_ups_of_forgotten_interactions_stay(
+    device: Device, recipient: PrivateKey, site: Site, noon: datetime
+) -> None:
+    put(site, date(2026, 4, 30), women=5)
+    at = int(noon.timestamp())
+    _take(Opener([recipient]), device.message([device.sealed(1, visit(at), recipient)], at))
+    before = set(Cube.objects.values_list("grain", "day"))
+    call_command("rebuild", stdout=StringIO())
+    assert set(Cube.objects.values_list("grain", "day")) == before
+    assert _visitors(site, Grain.MONTH) == 6

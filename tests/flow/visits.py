@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from firmware.record import AgeCategory, Expression, Gender
-from flow.demo_data import rolled
+from flow.figures import cube
 from flow.figures.cube import Sums, cell_of
 from flow.ingest import rows
 from flow.models import Sensor, Site
@@ -20,11 +20,11 @@ def put(site: Site, day: date, hour: int = 12, *, women: int = 0, men: int = 0) 
     for cell, count in ((WOMEN, women), (MEN, men)):
         if count:
             sums[cell] = [count, count * 100, count * 40]
-    keys = ("site_id", "grain", "day", "hour")
-    made = rolled(site.pk, iter([(day, {hour: sums})]))
-    held = rows.select("flow_cube", keys, ("cells",), [row[:4] for row in made])
-    summed = [(*row[:4], bytes(held.get(row[:4], (b"",))[0]) + row[4]) for row in made]
-    rows.upsert("flow_cube", keys, ("cells",), summed)
+    made: dict[cube.Key, cube.Hours] = {}
+    cube.spread(made, site.pk, day, hour, sums)
+    for key, held in rows.select("flow_cube", cube.KEYS, ("cells",), list(made)).items():
+        cube.add(made[key], cube.decode(held[0]))
+    cube.write(made)
 
 
 def presence(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import signal
@@ -24,39 +25,60 @@ from tests.flow.postgres import Cluster
 WORKERS = 4
 
 
-def measure(cluster: Cluster, records: int) -> dict[str, Any]:
-    """Seal, ingest, replay, and ingest again with crashes into an emptied database."""
+def measure(
+    cluster: Cluster, records: int, sealed: Path | None, *, rate_only: bool
+) -> dict[str, Any]:
+    """Seal, ingest, replay, and ingest again with crashes into an emptied database.
+
+    Args:
+        sealed: folder whose sealed records are used, or made when it is not there; None: made
+            and thrown away.
+    """
     with tempfile.TemporaryDirectory(prefix="flow-bench-") as name:
-        folder = Path(name)
-        key = PrivateKey.generate()
+        folder = sealed or Path(name)
+        if not (folder / "recipient.key").exists():
+            _seal(folder, records)
+        _register(json.loads((folder / "certificates.json").read_text()))
         path = folder / "recipient.key"
-        path.write_bytes(key.to_bytes())
-        path.chmod(0o600)
-        began = time.monotonic()
-        certificates = seal_all(folder, WORKERS, records, key)
-        print(f"sealed {records:,} records in {time.monotonic() - began:.0f} s", flush=True)
-        _register(certificates)
         database = cluster.cpu_s()
         seconds, cpu = _ingest(folder, path)
         database = cluster.cpu_s() - database
         stored, totals = _state()
-        again, _ = _ingest(folder, path, "--again")
-        replayed, totals_again = _state()
-        _empty()
-        crashes = _ingest_with_crashes(cluster, folder, path)
-        survived, totals_crashed = _state()
-        return {
+        found = {
             "records": records,
             "stored": stored,
             "ingest_per_s": round(records / seconds),
             "worker_cpu_us_per_record": round(1e6 * cpu / records),
             "database_cpu_us_per_record": round(1e6 * database / records),
             "load_average": round(os.getloadavg()[0], 1),
+        }
+        if rate_only:
+            return found
+        print(json.dumps(found), flush=True)
+        again, _ = _ingest(folder, path, "--again")
+        replayed, totals_again = _state()
+        _empty()
+        crashes = _ingest_with_crashes(cluster, folder, path)
+        survived, totals_crashed = _state()
+        return {
+            **found,
             "replay_per_s": round(records / again),
             "replay_equal": (stored, totals) == (replayed, totals_again) and stored == records,
             "crashes": crashes,
             "crash_equal": (stored, totals) == (survived, totals_crashed),
         }
+
+
+def _seal(folder: Path, records: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    key = PrivateKey.generate()
+    began = time.monotonic()
+    certificates = seal_all(folder, WORKERS, records, key)
+    print(f"sealed {records:,} records in {time.monotonic() - began:.0f} s", flush=True)
+    (folder / "certificates.json").write_text(json.dumps(certificates))
+    path = folder / "recipient.key"  # the last of the files: it says that all are there
+    path.touch(mode=0o600)
+    path.write_bytes(key.to_bytes())
 
 
 def _register(certificates: dict[str, str]) -> None:
@@ -147,7 +169,7 @@ def _state() -> tuple[int, str]:
         cursor.execute("SELECT count(*) FROM flow_interaction")
         stored = cursor.fetchone()[0]
         for sql in (
-            "SELECT site_id, grain, day, hour, cells FROM flow_cube ORDER BY 1, 2, 3, 4",
+            "SELECT site_id, grain, day, cells FROM flow_cube ORDER BY 1, 2, 3",
             "SELECT sensor_id, day, records, first, last, unsynchronised, alive "
             "FROM flow_sensorday ORDER BY 1, 2",
         ):

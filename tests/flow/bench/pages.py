@@ -91,8 +91,7 @@ def _fill(site: Site, shop: Shop, first: date, last: date) -> int:
     days = [first + timedelta(at) for at in range((last - first).days + 1)]
     table.prepare(days)
     drawn = [(day, demo_data.day_of_visits(shop, day, random)) for day in days]
-    keys = ("site_id", "grain", "day", "hour")
-    rows.upsert("flow_cube", keys, ("cells",), demo_data.rolled(site.pk, iter(drawn)))
+    demo_data.roll_up(site.pk, drawn)
     total = 0
     presence = []
     with connection.cursor() as cursor:
@@ -129,8 +128,8 @@ def _copy(source: Site, site: Site) -> int:
     old, new = (sorted(one.sensors.values_list("pk", flat=True)) for one in (source, site))
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO flow_cube (site_id, grain, day, hour, cells) "
-            "SELECT %s, grain, day, hour, cells FROM flow_cube WHERE site_id = %s",
+            "INSERT INTO flow_cube (site_id, grain, day, cells) "
+            "SELECT %s, grain, day, cells FROM flow_cube WHERE site_id = %s",
             [site.pk, source.pk],
         )
         for before, after in zip(old, new, strict=True):
@@ -185,10 +184,12 @@ def _explained(sites: list[int], first: date, last: date) -> Iterator[tuple[str,
         ("28 days by hour", 0, last - timedelta(27)),
         ("92 days by day", 1, last - timedelta(91)),
         ("a year by month and hour", 2, last - timedelta(365)),
+        ("a year by month", 3, last - timedelta(365)),
+        ("a year by day", 1, last - timedelta(365)),
     ):
         with connection.cursor() as cursor:
             cursor.execute(
-                "EXPLAIN (ANALYZE, BUFFERS) SELECT site_id, day, hour, cells FROM flow_cube "  # noqa: S608
+                "EXPLAIN (ANALYZE, BUFFERS) SELECT site_id, day, cells FROM flow_cube "  # noqa: S608
                 f"WHERE grain = %s AND day BETWEEN %s AND %s AND site_id IN ({marks})",
                 [grain, start, last, *sites],
             )
