@@ -82,8 +82,8 @@ class Watch:
         kept = np.array(_days(list(by_id), start, period.last), np.int64).reshape(-1, 7)
         kept = kept[np.isin(kept[:, 0], list(place))]
         if len(kept):
-            known, which = np.unique(kept[:, 0], return_inverse=True)
-            sensor, on = np.array([place[one] for one in known.tolist()])[which], kept[:, 1]
+            distinct, which = np.unique(kept[:, 0], return_inverse=True)
+            sensor, on = np.array([place[one] for one in distinct.tolist()])[which], kept[:, 1]
             tables = (self.records, self.first, self.last, self.unsure, self.alive)
             for table, values in zip(tables, kept.T[2:], strict=True):
                 table[sensor, on] = values
