@@ -32,8 +32,8 @@ models: native  ## fetch, check and convert the models
 	$(BIN)/python -m trt_engines acquire
 	$(BIN)/python -m trt_engines convert
 
-demo: models  ## visitors in a scene become sealed records that arrive (SOURCE=clip.mp4 for your own)
-	$(BIN)/python -m hil.demo $(if $(SOURCE),--source $(SOURCE))
+demo: models $(FLOW)/.installed  ## visitors in a scene arrive sealed and stand on the overview page (SOURCE=clip.mp4)
+	$(BIN)/python -m hil.demo --flow $(FLOW)/bin/python $(if $(SOURCE),--source $(SOURCE))
 
 test: models  ## all tests
 	$(BIN)/python -m pytest
@@ -68,16 +68,20 @@ proof: models  ## search the sensor for traces of 50 visitors → build/reports/
 image: models  ## a disk image: make image BOARD=virt ARCH=amd64 FLAVOUR=rig (as root; see docs/image.md)
 	$(BIN)/python -m build_scripts image $(BOARD) --arch $(ARCH) --flavour $(FLAVOUR)
 
-$(FLOW)/.installed: requirements/flow-test.txt
+$(FLOW)/.installed: requirements/flow.txt
 	@echo "setup: Python environment of the web application in $(FLOW)"
 	$(PYTHON) -m venv $(FLOW)
+	$(FLOW)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/flow.txt
+	@touch $@
+
+$(FLOW)/.tests: $(FLOW)/.installed requirements/flow-test.txt
 	$(FLOW)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/flow-test.txt
 	@touch $@
 
 flow: $(FLOW)/.installed  ## the web application on this machine, with a year of demo data
 	$(FLOW)/bin/python -m flow.embedded
 
-flow-test: $(FLOW)/.installed  ## its tests on SQLite and PostgreSQL, and in a browser (Debian's postgresql, chromium)
+flow-test: $(FLOW)/.tests  ## its tests on SQLite and PostgreSQL, and in a browser (Debian's postgresql, chromium)
 	$(FLOW)/bin/python -m tests.flow.requirements
 	$(FLOW)/bin/ruff check flow tests/flow
 	$(FLOW)/bin/mypy --config-file tests/flow/mypy.ini
@@ -85,7 +89,7 @@ flow-test: $(FLOW)/.installed  ## its tests on SQLite and PostgreSQL, and in a b
 	$(FLOW)/bin/python -m tests.flow.postgres $(FLOW)/bin/python -m pytest -c tests/flow/pytest.ini \
 	  tests/flow -m "not browser"
 
-flow-bench: $(FLOW)/.installed  ## ingest, replay, crashes and pages on PostgreSQL → build/reports/flow.json
+flow-bench: $(FLOW)/.tests  ## ingest, replay, crashes and pages on PostgreSQL → build/reports/flow.json
 	$(FLOW)/bin/python -m tests.flow.bench
 
 lock:  ## write requirements/*.txt again from setup.cfg

@@ -129,7 +129,7 @@ def roll_up(site: int, days: Iterable[tuple[date, dict[int, cube.Sums]]]) -> Non
 
 
 @transaction.atomic
-def fill(customer: Customer, now: datetime | None = None) -> int:
+def fill(customer: Customer, now: datetime | None = None, *, days: int | None = None) -> int:
     """Make the three shops; returns the number of visits."""
     moment = now or datetime.now(timezone.utc)
     visits = 0
@@ -138,11 +138,11 @@ def fill(customer: Customer, now: datetime | None = None) -> int:
             customer=customer, name=shop.name, slug=shop.slug, time_zone=shop.zone,
             hours=[list(day) for day in shop.hours], floor_m2=shop.floor_m2, staff=shop.staff,
         )  # fmt: skip
-        visits += _fill_site(site, shop, at, moment)
+        visits += _fill_site(site, shop, at, moment, DAYS if days is None else days)
     return visits
 
 
-def _fill_site(site: Site, shop: Shop, seed: int, moment: datetime) -> int:
+def _fill_site(site: Site, shop: Shop, seed: int, moment: datetime, many: int) -> int:
     random = np.random.default_rng(seed)
     here = moment.astimezone(site.zone)
     today = here.date()
@@ -151,7 +151,7 @@ def _fill_site(site: Site, shop: Shop, seed: int, moment: datetime) -> int:
     days: list[tuple[date, dict[int, cube.Sums]]] = []
     presence: list[tuple[Any, ...]] = []
     visits = 0
-    for back in range(DAYS, -1, -1):
+    for back in range(many, -1, -1):
         day = today - timedelta(back)
         hours = day_of_visits(shop, day, random)
         # In Malmö the power was off for two days, and half a day is missing in Oslo.

@@ -2,7 +2,8 @@
 
 A local hub, a freshly provisioned sensor with its three processes, and the key's holder, all on
 this machine. The rig plays a scene with four visitors, or the clip or camera that --source names,
-and shows each record when it has arrived. The last line says what came of it.
+and shows each record when it has arrived. With --flow the web application then takes the records
+from the hub, and they stand on its overview page. The last line says what came of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from types import FrameType
 
 from firmware.errors import SensorError
 from hil import report
-from hil.demo import pilot, player
+from hil.demo import overview, pilot, player
 from hil.demo.arrivals import Arrivals
 from hil.demo.terminal import Screen, screen
 from hil.local_hub import running
@@ -39,12 +40,15 @@ def main(words: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--source", help="clip or camera instead of the scene; Ctrl-C ends it")
+    parser.add_argument(
+        "--flow", type=Path, metavar="PYTHON", help="of the web application, which shows them"
+    )
     chosen = parser.parse_args(words)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     shown = screen()
     try:
-        return _demo(shown, chosen.source)
+        return _demo(shown, chosen.source, chosen.flow)
     except SensorError as error:
         shown.close()
         print(f"demo: {type(error).__name__}: {error}", file=sys.stderr)
@@ -60,7 +64,7 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _demo(shown: Screen, source: str | None) -> int:
+def _demo(shown: Screen, source: str | None, flow: Path | None) -> int:
     began = time.monotonic()
     scene = None if source else script.load(SCENE)
     clip = _rendered(scene, shown) if scene else None
@@ -75,7 +79,9 @@ def _demo(shown: Screen, source: str | None) -> int:
         with player.sensor(made.settings) as sensor:
             player.follow(sensor, hub, arrivals, shown, clip)
         arrivals.finish()
-    shown.close()
+        shown.close()
+        seconds = time.monotonic() - began
+        on_the_page = overview.show(flow, folder, len(arrivals.opened)) if flow else True
     print("\n".join(sensor.words), file=sys.stderr, end="\n" if sensor.words else "")
     figures = {
         "visitors": scene.interactions if scene else sensor.sealed,
@@ -83,7 +89,6 @@ def _demo(shown: Screen, source: str | None) -> int:
         "opened": len(arrivals.opened),
         "duplicates": arrivals.duplicates,
     }
-    seconds = time.monotonic() - began
     name = "demo" if scene else "demo_source"
     path = report.write(name, {**figures, "seconds": round(seconds, 1)})
     print(
@@ -98,7 +103,10 @@ def _demo(shown: Screen, source: str | None) -> int:
     for error in arrivals.refused:
         print(f"demo: refused: {error}", file=sys.stderr)
     print("demo: " + " ".join(f"{name}={value}" for name, value in figures.items()), flush=True)
-    return sensor.process.returncode or verdict(figures, len(arrivals.refused))
+    if not on_the_page:
+        print("demo: the overview page does not show these visitors", file=sys.stderr)
+    complete = verdict(figures, len(arrivals.refused))
+    return sensor.process.returncode or complete or int(not on_the_page)
 
 
 def verdict(figures: Mapping[str, int], refused: int) -> int:

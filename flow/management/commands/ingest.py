@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from flow.ingest import sources, worker
-from flow.ingest.opening import Opener, recipient_keys
+from flow.ingest.opening import Message, Opener, recipient_keys
 from flow.ingest.store import Outcome
 
 
@@ -23,6 +25,9 @@ class Command(BaseCommand):
         parser.add_argument("--part", type=int, default=0, help="with --capture: which share")
         parser.add_argument("--parts", type=int, default=1, help="with --capture: of how many")
         parser.add_argument("--again", action="store_true", help="from the beginning")
+        parser.add_argument(
+            "--drain", action="store_true", help="with --local-hub: end when nothing more comes"
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         opener = Opener(recipient_keys())
@@ -34,7 +39,10 @@ class Command(BaseCommand):
         if options["local_hub"]:
             source = f"hub:{options['local_hub'].resolve()}"
             after = 0 if options["again"] else worker.position(source)
-            worker.run(sources.local_hub(options["local_hub"], after), opener, source, self._tell)
+            arriving: Iterator[Message | None] = sources.local_hub(options["local_hub"], after)
+            if options["drain"]:
+                arriving = takewhile(lambda message: message is not None, arriving)
+            worker.run(arriving, opener, source, self._tell)
             return
         part, parts = options["part"], options["parts"]
         source = f"capture:{options['capture'].resolve()}:{part}/{parts}"

@@ -19,7 +19,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--customer", default="Nordlys (demo)")
         parser.add_argument("--email", default="admin@example.com")
-        parser.add_argument("--demo", action="store_true", help="with a year of made-up visitors")
+        parser.add_argument("--demo", action="store_true", help="with made-up visitors")
+        parser.add_argument("--days", type=int, default=demo_data.DAYS, help="so many of them")
 
     def handle(self, *_: Any, **options: Any) -> None:
         call_command("migrate", verbosity=0)
@@ -36,12 +37,14 @@ class Command(BaseCommand):
         )
         if options["demo"]:
             start = time.monotonic()
-            visits = demo_data.fill(customer)
+            visits = demo_data.fill(customer, days=options["days"])
             spent = time.monotonic() - start
             self.stdout.write(f"flow: {visits:,} made-up visits at 3 sites in {spent:.1f} s")
-        password = secrets.token_urlsafe(12)
+        given = options.get("password")  # by a caller in this process, never on a command line
+        password = given or secrets.token_urlsafe(12)
         User.objects.create_user(
             options["email"], password, name="Administrator", customer=customer,
             role=Role.ADMINISTRATOR,
         )  # fmt: skip
-        self.stdout.write(f"flow: first administrator {options['email']} password {password}")
+        if not given:
+            self.stdout.write(f"flow: first administrator {options['email']} password {password}")

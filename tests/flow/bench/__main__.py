@@ -1,7 +1,7 @@
 """`python -m tests.flow.bench`: figures of ingest and pages → build/reports/flow.json.
 
-Without a part it runs everything. A part alone (`ingest`, `pages`) leaves the other's figures in
-the report as they are, for each needs a quiet machine for minutes.
+Without a part it runs everything. A part alone (`ingest`, `crash`, `pages`) leaves
+the others' figures in the report as they are, for each needs a quiet machine for minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("part", nargs="?", choices=["ingest", "pages"])
+    parser.add_argument("part", nargs="?", choices=["ingest", "crash", "pages"])
     parser.add_argument("--records", type=int, default=1_000_000, help="sealed and ingested")
     parser.add_argument(
         "--sealed", type=Path, help="folder for sealed records, kept and used again"
@@ -45,7 +45,7 @@ def main() -> int:
         from tests.flow.bench import ingest, pages
 
         figures: dict[str, Any] = {}
-        if chosen.part != "pages":
+        if chosen.part in (None, "ingest"):
             found = ingest.measure(cluster, chosen.records, chosen.sealed, rate_only=chosen.rate)
             print(json.dumps(found), flush=True)
             if "ingest_per_s" in found:
@@ -53,7 +53,10 @@ def main() -> int:
             if "replay_equal" in found:
                 figures["replay_equal"] = found["replay_equal"]
             figures["ingest_rate" if chosen.rate else "ingest"] = found
-        if chosen.part != "ingest":
+        if chosen.part in (None, "crash"):
+            figures["crash"] = ingest.crash(cluster, chosen.records // 10)
+            print(json.dumps(figures["crash"]), flush=True)
+        if chosen.part in (None, "pages"):
             shown = pages.measure(chosen.rows)
             last = shown["steps"][-1]
             keys = ("overview_p95_ms", "report_p95_ms", "rows")
@@ -69,7 +72,7 @@ def _merged(figures: dict[str, Any]) -> Path:
     path = report.REPORTS / "flow.json"
     before = json.loads(path.read_text()) if path.exists() else {}
     keys = ("ingest_per_s", "replay_equal", "overview_p95_ms", "report_p95_ms", "rows")
-    known = (*keys, "ingest_rate", "ingest", "pages")
+    known = (*keys, "ingest_rate", "ingest", "crash", "pages")
     kept = {key: before[key] for key in known if key in before}
     return report.write("flow", dict.fromkeys(keys) | kept | figures)
 
