@@ -143,6 +143,56 @@ class _Scale:
         )
 
 
+def columns_chart(
+    rows: Sequence[tuple[str, float | None, float | None]], frame: Frame, *, title: str
+) -> str:
+    """A report's lines as columns, what they are compared with as a dashed line across each.
+
+    Args:
+        rows: label, value, compared value; None where withheld or not known.
+    """
+    top = nice_top(max((v for row in rows for v in row[1:] if v is not None), default=0))
+    base = frame.height - _BOTTOM
+    step = (frame.width - _LEFT - _RIGHT) / max(1, len(rows))
+    wide = min(step * 0.72, 90)
+    every = max(1, -(-len(rows) // frame.labels))
+    letters = max(3, int(step * every / 6.5))
+    parts = [
+        f'<svg class="chart {frame.name}" viewBox="0 0 {frame.width} {frame.height}" '
+        f'role="img" aria-label="{escape(title)}">'
+    ]
+
+    def y(value: float) -> float:
+        return base - (base - _TOP) * value / top
+
+    for part in range(5):
+        value = top * part / 4
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{frame.width - _RIGHT}" y1="{y(value):.1f}" '
+            f'y2="{y(value):.1f}"/><text class="axis" x="{_LEFT - 8}" y="{y(value) + 4:.1f}" '
+            f'text-anchor="end">{_short(value)}</text>'
+        )
+    for at, (label, now, before) in enumerate(rows):
+        middle = _LEFT + step * (at + 0.5)
+        if now is not None:
+            parts.append(
+                f'<rect class="column" x="{middle - wide / 2:.1f}" y="{y(now):.1f}" '
+                f'width="{wide:.1f}" height="{base - y(now):.1f}" rx="2"/>'
+            )
+        if before is not None:
+            parts.append(
+                f'<path class="before" d="M{middle - step * 0.45:.1f} {y(before):.1f} '
+                f'H{middle + step * 0.45:.1f}"/>'
+            )
+        if at % every == 0:
+            word = label if len(label) <= letters else f"{label[: letters - 1]}…"
+            parts.append(
+                f'<text class="axis" x="{middle:.1f}" y="{frame.height - 6}" '
+                f'text-anchor="middle">{escape(word)}</text>'
+            )
+    return "".join([*parts, "</svg>"])
+
+
 def bar(share: float, low: float | None = None, high: float | None = None) -> str:
     """A bar for one row of a breakdown, 0 … 1, with the interval as a line below its end."""
     whisker = ""

@@ -192,5 +192,8 @@ def _sensor(site: Site, shop: Shop, at: int, name: str, moment: datetime) -> Sen
         device=f"demo-{site.slug}-{at + 1}", name=name, site=site, certificates="",
         last_seen=moment - timedelta(hours=6 if shop.slug == "malmo" else 0),
         health=health, health_at=moment, model_set="",
-        reported={"capabilities": {"mode": "attributes", "context": "retail"}},
+        reported={
+            "capabilities": {"mode": "attributes", "context": "retail"},
+            "update": {"state": "1.1.0 waits for the night"} if trouble else {},
+        },
     )  # fmt: skip

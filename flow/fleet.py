@@ -1,9 +1,11 @@
-"""What a sensor's last word means: alarms, worst first."""
+"""What a sensor's last word means: alarms, worst first, and its health in words."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from flow.models import Sensor
 
@@ -102,3 +104,48 @@ def _presence(sensor: Sensor, now: datetime) -> list[Alarm]:
         advice = "Look at its power and network; what it counts meanwhile comes later."
         return [Alarm(3, "Offline", advice)]
     return []
+
+
+WORDS: dict[str, tuple[str, float, str]] = {
+    "firmware": ("Software", 0, ""),
+    "frames_per_s_x10": ("Frames a second", 10, ""),
+    "frame_ms_p95_x10": ("Time for a frame, 95 of 100", 10, "ms"),
+    "temperature_c": ("Temperature", 1, "°C"),
+    "throttled_percent": ("Slowed down by heat", 1, "%"),
+    "selftest": ("Wipe self-test", 0, ""),
+    "selftest_hits": ("Traces that it found", 1, ""),
+    "wipe_ms_p95_x10": ("Time for a wipe, 95 of 100", 10, "ms"),
+    "guarantees_missing": ("Guarantees that do not hold", 0, ""),
+    "waiting": ("Records waiting", 1, ""),
+    "delivered": ("Records delivered", 1, ""),
+    "dropped": ("Records dropped", 1, ""),
+    "reconnects": ("Connections made again", 1, ""),
+    "clock_synchronised": ("Clock synchronised", 0, ""),
+    "certificate_days": ("Certificate is valid for", 1, "days"),
+    "uptime_s": ("Running for", 3600, "hours"),
+}
+"""Field of a health record → what it is called, divisor (0: a word), unit; in the order shown."""
+
+
+def said(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """A flat or nested record as (name, value) in words; unknown fields as they are, at the end."""
+    for key, (title, divisor, unit) in WORDS.items():
+        if record.get(key) is not None:
+            yield title, f"{_word(record[key], divisor)} {unit}".strip()
+    for key, value in sorted(record.items()):
+        if key in WORDS or value in (None, {}, []):
+            continue
+        if isinstance(value, dict):
+            yield from ((f"{key}, {name}".replace("_", " "), words) for name, words in said(value))
+        else:
+            yield key.replace("_", " "), _word(value, 0)
+
+
+def _word(value: Any, divisor: float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if divisor and isinstance(value, int | float):
+        return f"{value / divisor:,.1f}" if divisor > 1 else f"{value:,}"
+    return str(value)

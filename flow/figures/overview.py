@@ -12,6 +12,7 @@ from flow.figures import measure, model_error, quality
 from flow.figures.measure import Array, Cells, Rows
 from flow.figures.periods import Period
 from flow.figures.protection import WITHHELD
+from flow.figures.quality import Beginning
 from flow.figures.question import ATTRIBUTES, LABELS, TITLES, VALUES, Question
 
 UNKNOWN = "unknown"
@@ -59,6 +60,8 @@ class Row:
     high: float | None = None
     dwell_s: float = float("nan")
     chosen: bool = False
+    dark_percent: float = 0.0
+    """Part of a site's opening hours in which its sensors were silent."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,9 @@ class Overview:
     quality: quality.Quality
     protected: bool
     version: int
+    beginning: Beginning
+    whole: bool
+    """The sites counted during all of the compared period."""
     this_hour: int | None = field(default=None)
 
 
@@ -105,11 +111,13 @@ def overview(question: Question) -> Overview:
     now = measure.groups(question, rows.whole(), [time])
     series = measure.groups(question, sums, _times(question, parts, period))
 
-    before_series = before = None
-    open_before = 0
+    before: _Before | None = None
+    beginning = quality.beginning(question.sites, other)
     if other:
-        before_series, before, open_before = _before(question, other)
-    state = quality.Watch(question.sites, period, question.now).quality()
+        before = _before(question, other, beginning)
+    whole = other is None or beginning.reaches(other.first)
+    watch = quality.Watch(question.sites, period, question.now)
+    state = watch.quality()
     open_hours = sum(quality.open_hours(site, period, question.now) for site in question.sites)
     so_far = now
     until = _until(question)
@@ -117,19 +125,20 @@ def overview(question: Question) -> Overview:
         # Like with like: leave out the hour that is not over, in both periods.
         form = (*time, "until", until[0].toordinal(), until[1])
         so_far = measure.groups(question, rows.whole(rows.before(*until)), [form])
-    tiles = _tiles(now, so_far, before, open_hours, open_before)
-    points = _points(question, parts, series, before_series, state)
+    tiles = _tiles(now, so_far, before if whole else None, open_hours)
+    points = _points(question, parts, series, before.points if before else [], state)
     cells = rows.by_cell()
     panels = [
-        _site_panel(question, rows),
+        _site_panel(question, rows, watch),
         *(_attribute_panel(question, cells, name, time) for name in ATTRIBUTES),
         *_time_panels(question, period, rows),
     ]
     live = period.days == 1 and question.live
     hour_now = int(sums[1][question.now.hour]) if live else None
     return Overview(
-        tiles, points, panels, state, bool(question.by_attribute), state.records, hour_now
-    )
+        tiles, points, panels, state, bool(question.by_attribute), state.records, beginning,
+        whole, hour_now,
+    )  # fmt: skip
 
 
 def _times(question: Question, parts: list[Period], period: Period) -> list[Any]:
@@ -138,8 +147,16 @@ def _times(question: Question, parts: list[Period], period: Period) -> list[Any]
     return [measure.time_form(question, part) for part in parts]
 
 
-def _before(question: Question, other: Period) -> tuple[Cells, Cells, int]:
-    """The compared period: its series, its total so far, and its opening hours so far."""
+@dataclass(frozen=True)
+class _Before:
+    """The compared period: the chart's points, the total so far, the opening hours so far."""
+
+    points: list[float | None]
+    total: Cells
+    open_hours: int
+
+
+def _before(question: Question, other: Period, beginning: Beginning) -> _Before:
     until = _until(question)
     moment = question.now - (question.period.first - other.first)
     hourly = until is not None and question.period.days <= HOURLY_DAYS
@@ -156,7 +173,11 @@ def _before(question: Question, other: Period) -> tuple[Cells, Cells, int]:
         form = (*form, "until", moment.date().toordinal(), hour)
     total = measure.groups(question, rows.whole(passing), [form])
     open_hours = sum(quality.open_hours(site, other, moment) for site in question.sites)
-    return series, total, open_hours
+    points = [
+        value if beginning.reaches(part.first) else None
+        for value, part in zip(_metric(series, question.metric), parts, strict=True)
+    ]
+    return _Before(points, total, open_hours)
 
 
 def _until(question: Question) -> tuple[date, int] | None:
@@ -171,13 +192,12 @@ def _value(cells: Cells | None, name: str = "visitors") -> float | None:
     return None if np.isnan(value) else value
 
 
-def _tiles(
-    now: Cells, so_far: Cells, before: Cells | None, open_hours: int, open_before: int
-) -> list[Tile]:
+def _tiles(now: Cells, so_far: Cells, compared_with: _Before | None, open_hours: int) -> list[Tile]:
+    before = compared_with.total if compared_with else None
+    open_before = compared_with.open_hours if compared_with else 0
     past, compared = _value(before), _value(so_far)
-    stay, look = _value(so_far, "dwell_s"), _value(so_far, "attention_s")
-    past_stay, past_look = _value(before, "dwell_s"), _value(before, "attention_s")
-    looking, past_looking = _percent(look, stay), _percent(past_look, past_stay)
+    stay, past_stay = _value(so_far, "dwell_s"), _value(before, "dwell_s")
+    looking, past_looking = _share_looking(so_far), _share_looking(before)
     hourly = compared / open_hours if compared is not None and open_hours else None
     past_hourly = past / open_before if past is not None and open_before else None
     partial = "so far" if now is not so_far else ""
@@ -185,23 +205,24 @@ def _tiles(
         Tile("Visitors", _value(now), compared, past, hint=partial),
         Tile("Per open hour", hourly, hourly, past_hourly),
         Tile("Mean stay", _value(now, "dwell_s"), stay, past_stay, "s"),
-        Tile("Looking", looking, looking, past_looking, "%"),
+        Tile("Looking", _share_looking(now), looking, past_looking, "%"),
     ]
 
 
-def _percent(part: float | None, whole: float | None) -> float | None:
-    return 100 * part / whole if part is not None and whole else None
+def _share_looking(cells: Cells | None) -> float | None:
+    """Attention as a share of the stay, in per cent."""
+    look, stay = _value(cells, "attention_s"), _value(cells, "dwell_s")
+    return 100 * look / stay if look is not None and stay else None
 
 
 def _points(
     question: Question,
     parts: list[Period],
     series: Cells,
-    before: Cells | None,
+    past: list[float | None],
     state: quality.Quality,
 ) -> list[Point]:
     values = _metric(series, question.metric)
-    past = _metric(before, question.metric) if before else []
     points = []
     for at, part in enumerate(parts):
         hour = at if question.period.step == "hour" else -1
@@ -257,7 +278,7 @@ def _metric(cells: Cells, metric: str) -> list[float | None]:
     ]
 
 
-def _site_panel(question: Question, rows: Rows) -> Panel:
+def _site_panel(question: Question, rows: Rows, watch: quality.Watch) -> Panel:
     at = {pk: index for index, pk in enumerate(question.site_ids)}
     bucket = np.array([at[pk] for pk in rows.site.tolist()], np.int64)
     sums = rows.sums(bucket, len(at))
@@ -273,6 +294,7 @@ def _site_panel(question: Question, rows: Rows) -> Panel:
             max(0, int(cells.visitors[index])) / top,
             dwell_s=float(cells.dwell_s[index]),
             chosen=chosen,
+            dark_percent=watch.quality(site).dark_percent,
         )
         for index, site in enumerate(question.sites)
     ]

@@ -63,6 +63,41 @@ class Quality:
         return int(self.dark[days].sum()) / due if due else 0.0
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What a comparison must know: since when the sites count at all.
+
+    Attributes:
+        first: day of the first sign of life of any sensor; None where nothing ever came.
+        later: sites that began after the comparison's first day, though others were there.
+    """
+
+    first: date | None
+    later: tuple[tuple[Site, date], ...]
+
+    def reaches(self, day: date) -> bool:
+        """Whether the sites counted that day; unknown counts as yes."""
+        return self.first is None or self.first <= day
+
+
+def beginning(sites: Sequence[Site], compared: Period | None) -> Beginning:
+    """Since when these sites count, as a comparison with that period needs to know it."""
+    if compared is None:
+        return Beginning(None, ())
+    found = dict(
+        rows.fetch(
+            "SELECT id, (SELECT min(day) FROM flow_sensorday WHERE site_id = flow_site.id) "  # noqa: S608
+            f"FROM flow_site WHERE id IN ({','.join(['%s'] * len(sites))})",
+            [site.pk for site in sites],
+        )
+    )
+    known = [(site, rows.day(found[site.pk])) for site in sites if found.get(site.pk)]
+    first = min((day for _, day in known), default=None)
+    if first is None or first > compared.first:
+        return Beginning(first, ())
+    return Beginning(first, tuple((site, day) for site, day in known if day > compared.first))
+
+
 class Watch:
     """Every sensor of some sites on every day of a period, read once."""
 

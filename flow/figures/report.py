@@ -12,6 +12,7 @@ from flow.figures import measure, model_error, quality
 from flow.figures.measure import Array, Cells, Rows
 from flow.figures.periods import Period
 from flow.figures.protection import WITHHELD
+from flow.figures.quality import Beginning
 from flow.figures.question import ATTRIBUTES, LABELS, VALUES, Question
 
 SPLITS = {
@@ -51,10 +52,12 @@ class Line:
     high: float | None = None
     dark_percent: float = 0.0
     missing: int = 0
+    comparable: bool = True
+    """The sites counted during all of the compared period."""
 
     @property
     def change_percent(self) -> float | None:
-        if self.visitors < 0 or self.before is None or self.before <= 0:
+        if self.visitors < 0 or self.before is None or self.before <= 0 or not self.comparable:
             return None
         return 100 * (self.visitors - self.before) / self.before
 
@@ -67,6 +70,7 @@ class Report:
     lines: list[Line]
     total: Line
     quality: quality.Quality
+    beginning: Beginning
 
     @property
     def split_title(self) -> str:
@@ -92,6 +96,8 @@ def report(question: Question, split: str, per: str) -> Report:
         _, before, before_whole = _figures(question, question.other, split)
     watch = quality.Watch(question.sites, question.period, question.now)
     state = watch.quality()
+    beginning = quality.beginning(question.sites, question.other)
+    comparable = question.other is None or beginning.reaches(question.other.first)
     divisors = _divisors(question, split, per, len(labels))
     shares: list[model_error.WithInterval] = [(None, None, None)] * len(labels)
     if split in ATTRIBUTES:
@@ -114,6 +120,7 @@ def report(question: Question, split: str, per: str) -> Report:
                 *shares[at],
                 dark_percent=part.dark_percent if part else 0.0,
                 missing=part.missing if part else 0,
+                comparable=comparable,
             )
         )
     if split == "site":
@@ -128,8 +135,9 @@ def report(question: Question, split: str, per: str) -> Report:
         float(whole.attention_s[0]),
         dark_percent=state.dark_percent,
         missing=state.missing,
+        comparable=comparable,
     )
-    return Report(question, split, per, lines, total, state)
+    return Report(question, split, per, lines, total, state, beginning)
 
 
 def _figures(question: Question, period: Period, split: str) -> tuple[list[str], Cells, Cells]:

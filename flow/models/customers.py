@@ -113,5 +113,14 @@ class Sensor(models.Model):
     class Meta:
         ordering = ["site__name", "name"]
 
+    @property
+    def update(self) -> str:
+        """State of its last update in words, from the twin or the health record; "" for none."""
+        for tree in (self.reported.get("update"), self.health.get("update")):
+            state = tree.get("state", "") if isinstance(tree, dict) else tree
+            if state:
+                return str(state)[:60]
+        return ""
+
     def __str__(self) -> str:
         return self.name

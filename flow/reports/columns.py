@@ -62,6 +62,11 @@ def notes(report: Report) -> list[str]:
             ("Shares are corrected for" if question.corrected else "Intervals include")
             + " the known error of the models that estimate gender, age and expression."
         )
+    first = report.beginning.first
+    if question.other and first and first > question.other.first:
+        found.append(f"Counting began on {first}: there is no whole period to compare with.")
+    for site, day in report.beginning.later:
+        found.append(f"{site.name} counts since {day}: the comparison is with fewer sites.")
     if state.missing:
         found.append(
             f"Up to {state.missing:,} records ({state.missing_percent:.1f} %) did not arrive."

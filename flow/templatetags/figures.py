@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime, timedelta
 
 from django import template
+from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.timesince import timesince
 
 from flow.figures.protection import WITHHELD
 
@@ -39,6 +42,14 @@ def change(value: float | None) -> str:
         return ""
     sign = "+" if value >= 0.5 else ("−" if value <= -0.5 else "±")
     return f"{sign}{abs(value):.0f}%"
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    """`just now`, `12 minutes ago`, `3 days ago`."""
+    if timezone.now() - moment < timedelta(minutes=1):
+        return "just now"
+    return f"{timesince(moment, depth=1)} ago"
 
 
 @register.filter

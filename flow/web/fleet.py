@@ -13,7 +13,7 @@ from django.utils import timezone
 from firmware.errors import SensorError
 from flow import audit, twin
 from flow.access import requires, user_of
-from flow.fleet import Condition, condition
+from flow.fleet import Condition, condition, said
 from flow.ingest.opening import check_certificates
 from flow.models import Quarantined, Role, Sensor, Site, User
 
@@ -119,7 +119,8 @@ def sensor(request: HttpRequest, device: str) -> HttpResponse:
             "twin_form": twin_form,
             "place_form": place_form,
             "refused": Quarantined.objects.filter(device=device)[:10],
-            "health": sorted(one.health.items()),
+            "health": list(said(one.health)),
+            "answered": list(said(one.reported)),
         },
     )
 

@@ -14,11 +14,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from flow import audit
+from flow import audit, charts
 from flow.access import requires, user_of
 from flow.figures import periods
+from flow.figures.protection import WITHHELD
 from flow.figures.question import KEEP, LABELS, TITLES, VALUES, ask, merged
 from flow.figures.report import PER, SPLITS, choices, report
+from flow.figures.report import Report as Figures
 from flow.models import Report, Schedule, User
 from flow.reports.columns import cells, heading, notes
 from flow.reports.forms import FORMS
@@ -73,9 +75,25 @@ def page(request: HttpRequest) -> HttpResponse:
             )
             for name in ("gender", "age", "expression", "weekday")
         ],
-        "top": max((line.visitors for line in answer.lines), default=1) or 1,
+        "chart": _charts(answer),
     }
     return render(request, "flow/reports.html", context)
+
+
+def _charts(answer: Figures) -> list[str]:
+    """The lines as columns, for wide and for narrow screens; of the rate where one was asked."""
+    rows: list[tuple[str, float | None, float | None]] = []
+    for line in answer.lines:
+        if answer.per != "none":
+            rows.append((line.label, line.rate, None))
+        else:
+            shown = None if line.visitors == WITHHELD else float(line.visitors)
+            before = None if line.before in (None, WITHHELD) else line.before
+            rows.append((line.label, shown, before))
+    title = f"Visitors by {answer.split_title.lower()}, {answer.question.period.text()}"
+    return [
+        charts.columns_chart(rows, frame, title=title) for frame in (charts.WIDE, charts.NARROW)
+    ]
 
 
 @requires()

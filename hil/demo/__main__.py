@@ -81,7 +81,8 @@ def _demo(shown: Screen, source: str | None, flow: Path | None) -> int:
         arrivals.finish()
         shown.close()
         seconds = time.monotonic() - began
-        on_the_page = overview.show(flow, folder, len(arrivals.opened)) if flow else True
+        many = len(arrivals.opened)
+        seen = overview.show(flow, folder, many) if flow and many else True
     print("\n".join(sensor.words), file=sys.stderr, end="\n" if sensor.words else "")
     figures = {
         "visitors": scene.interactions if scene else sensor.sealed,
@@ -103,10 +104,10 @@ def _demo(shown: Screen, source: str | None, flow: Path | None) -> int:
     for error in arrivals.refused:
         print(f"demo: refused: {error}", file=sys.stderr)
     print("demo: " + " ".join(f"{name}={value}" for name, value in figures.items()), flush=True)
-    if not on_the_page:
+    if not seen:
         print("demo: the overview page does not show these visitors", file=sys.stderr)
     complete = verdict(figures, len(arrivals.refused))
-    return sensor.process.returncode or complete or int(not on_the_page)
+    return sensor.process.returncode or complete or int(not seen)
 
 
 def verdict(figures: Mapping[str, int], refused: int) -> int:

@@ -14,6 +14,7 @@ from flow.figures.periods import Period
 from flow.figures.question import Question, ask
 from flow.figures.report import choices, report
 from flow.models import Sensor, Site
+from flow.reports.columns import notes
 from tests.flow.visits import presence, put
 
 WEDNESDAY = date(2026, 5, 20)
@@ -89,6 +90,13 @@ def test_today_is_compared_with_the_hours_that_are_over(site: Site) -> None:
     assert page.this_hour == 7
 
 
+def test_the_first_visitor_is_on_the_page_at_once(site: Site) -> None:
+    put(site, WEDNESDAY, 13, women=1)  # in the present hour, and nobody before
+    visitors, _, stay, looking = overview(asked([site])).tiles
+    assert (visitors.value, stay.value, looking.value) == (1, 10, pytest.approx(40))
+    assert visitors.change_percent is None
+
+
 def test_filters_stack_and_keep_the_other_values_in_sight(site: Site) -> None:
     for back in range(7):
         put(site, WEDNESDAY - timedelta(back), 10, women=200, men=100)
@@ -160,6 +168,38 @@ def test_the_month_that_is_not_over_counts_up_to_today(site: Site) -> None:
     assert page.tiles[0].value == 2 * sum(day >= date(2025, 6, 1) for day in days)
     before = [day for day in days if date(2024, 6, 1) <= day <= date(2025, 5, 20)]
     assert page.tiles[0].before == 2 * len(before)
+
+
+def test_what_was_not_counted_is_no_comparison(site: Site, other_site: Site) -> None:
+    """A first year would otherwise show a growth that is only the sensor's arrival."""
+    for at, one in enumerate((site, other_site)):
+        sensor = Sensor.objects.create(device=f"d{at}", name="d", site=one, certificates="")
+        presence(sensor, WEDNESDAY - timedelta(10), records=1, first=1, last=1)
+    for back in range(11):
+        put(site, WEDNESDAY - timedelta(back), 9, women=30)
+    question = asked([site, other_site], period="7d")
+    page = overview(question)
+    assert not page.whole and page.beginning.first == WEDNESDAY - timedelta(10)
+    assert all(tile.change_percent is None for tile in page.tiles)
+    assert [point.before is None for point in page.points] == [True] * 3 + [False] * 4
+    table = report(question, "site", "none")
+    assert table.total.change_percent is None and table.total.before == 120
+    assert any("no whole period" in note for note in notes(table))
+
+    presence(Sensor.objects.get(device="d0"), WEDNESDAY - timedelta(20), records=1, first=0, last=0)
+    page = overview(question)
+    assert page.whole and page.tiles[0].change_percent == pytest.approx(75)
+    assert page.beginning.later == ((other_site, WEDNESDAY - timedelta(10)),)
+    assert any("Bergen counts since" in note for note in notes(report(question, "site", "none")))
+
+
+def test_a_silent_sensor_stands_beside_its_sites_figure(site: Site, other_site: Site) -> None:
+    for at, (one, alive) in enumerate(((site, (1 << 24) - 1), (other_site, 0))):
+        sensor = Sensor.objects.create(device=f"d{at}", name="d", site=one, certificates="")
+        presence(sensor, WEDNESDAY, records=1, first=1, last=1, alive=alive)
+    page = overview(asked([site, other_site]))
+    assert row(page, "site", "oslo").dark_percent == 0
+    assert row(page, "site", "bergen").dark_percent == 100
 
 
 def test_a_report_ranks_sites_by_what_is_asked(site: Site, other_site: Site) -> None:

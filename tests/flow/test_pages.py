@@ -24,7 +24,7 @@ from firmware.messages import SelfTested
 from flow import charts
 from flow.figures.overview import Point
 from flow.figures.periods import Period
-from flow.fleet import condition
+from flow.fleet import condition, said
 from flow.models import Report, Role, Schedule, Sensor, Site, User
 from flow.notice import facts, words
 from flow.web.reports import next_day
@@ -158,6 +158,38 @@ def test_a_silent_sensor_is_offline_and_a_retired_one_is_not(site: Site) -> None
     assert not condition(sensor, NOW).alarms
     never = Sensor(device="d", site=site)
     assert [alarm.title for alarm in condition(never, NOW).alarms] == ["Never seen"]
+
+
+def test_health_is_shown_in_words(boss: Client, site: Site) -> None:
+    health = {"frames_per_s_x10": 121, "clock_synchronised": False, "guarantees_missing": [],
+              "resident_kb": {"vision": 5}, "new_field": 3, "uptime_s": 7200}  # fmt: skip
+    assert dict(said(health)) == {
+        "Frames a second": "12.1",
+        "Clock synchronised": "no",
+        "Guarantees that do not hold": "none",
+        "Running for": "2.0 hours",
+        "resident kb, vision": "5",
+        "new field": "3",
+    }
+    Sensor.objects.create(
+        device="d", name="d", site=site, certificates="", health={**health, "selftest": "passed"},
+        reported={"update": {"state": "1.4.3 waits"}}, last_seen=datetime.now(timezone.utc),
+    )  # fmt: skip
+    fleet = boss.get("/sensors").content.decode()
+    assert "1.4.3 waits" in fleet and "passed" in fleet and "just now" in fleet
+    assert "Frames a second" in boss.get("/sensors/d").content.decode()
+
+
+def test_a_reports_chart_shows_what_its_table_says(boss: Client) -> None:
+    drawn = charts.columns_chart(
+        [("<a>", 50.0, 100.0), ("b" * 60, None, None)], charts.NARROW, title="t"
+    )
+    assert drawn.count('class="column"') == 1 and drawn.count('class="before"') == 1
+    base, top = 220 - 26, 12
+    assert f'height="{(base - top) / 2:.1f}"' in drawn  # half of the axis, which ends at 100
+    assert "<a>" not in drawn and "b…" in drawn
+    page = boss.get("/reports?period=7d&split=time").content.decode()
+    assert page.count('class="column"') == 14  # seven days, for wide and for narrow screens
 
 
 def test_settings_go_to_the_twin_and_only_those(

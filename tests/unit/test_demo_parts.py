@@ -25,7 +25,7 @@ from firmware.record import (
     Interaction,
 )
 from firmware.sealing import seal, sign
-from hil.demo import terminal
+from hil.demo import overview, terminal
 from hil.demo.__main__ import verdict
 from hil.demo.arrivals import Arrivals
 from hil.local_hub import Event
@@ -167,3 +167,14 @@ def test_the_board_fits_its_terminal(
     assert ("200 bytes  bcbdbebf" in shown) == wide
     assert ("▀" * 56 in shown) == wide
     assert "18" not in shown.split("Opened records")[1]
+
+
+@pytest.mark.parametrize(("status", "seen"), [(0, True), (1, False)])
+def test_the_web_application_is_told_the_run_and_its_visitors(
+    status: int, seen: bool, tmp_path: Path
+) -> None:
+    python, said = tmp_path / "python", tmp_path / "said"
+    python.write_text(f'#!/bin/sh\necho "$@" > {said}; exit {status}\n')
+    python.chmod(0o755)
+    assert overview.show(python, Path("build/demo/run-1"), 4) is seen
+    assert said.read_text() == "-m flow.demo build/demo/run-1 --visitors 4\n"

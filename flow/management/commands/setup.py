@@ -14,6 +14,7 @@ from flow.models import Customer, Role, User
 
 
 class Command(BaseCommand):
+    stealth_options = ("password",)  # by a caller in this process, never on a command line
     help = "Make the tables, a customer and its first administrator (does nothing twice)."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -40,7 +41,7 @@ class Command(BaseCommand):
             visits = demo_data.fill(customer, days=options["days"])
             spent = time.monotonic() - start
             self.stdout.write(f"flow: {visits:,} made-up visits at 3 sites in {spent:.1f} s")
-        given = options.get("password")  # by a caller in this process, never on a command line
+        given = options.get("password")
         password = given or secrets.token_urlsafe(12)
         User.objects.create_user(
             options["email"], password, name="Administrator", customer=customer,
