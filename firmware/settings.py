@@ -281,8 +281,8 @@ def patched(settings: Settings, patch: dict[str, Any]) -> Settings:
     for section, values in patch.items():
         if values == {} and section in tree:
             continue  # what stays in a twin when the last key of a section was deleted
-        keys = [f"{section}.{key}" for key in values] if isinstance(values, dict) else [section]
-        refused = [key for key in keys if key not in TWIN_KEYS]
+        keys = [f"{section}.{key}" for key in values] if isinstance(values, dict) else []
+        refused = [key for key in keys or [section] if key not in TWIN_KEYS]
         if refused:
             raise ConfigError(
                 f"twin: {refused[0][:80]} cannot be changed from afar",
