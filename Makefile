@@ -11,7 +11,7 @@ FLAVOUR ?= rig
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native models demo test check bench accuracy scenes faults hil soak proof image flow flow-test flow-bench lock clean
+.PHONY: help setup native models demo test check bench accuracy scenes faults hil soak proof proof-short mutations image flow flow-test flow-bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -64,6 +64,12 @@ soak: models  ## 10,000 visitors, one after another: does anything grow? → bui
 
 proof: models  ## search the sensor for traces of 50 visitors → build/reports/proof.json
 	$(BIN)/python -m hil.traces
+
+proof-short: models  ## the same with 9 visitors and without costs, for every change (2 minutes)
+	$(BIN)/python -m hil.traces --short
+
+mutations: models  ## take each ingredient of the promise away and see the proof notice it (10 minutes)
+	$(BIN)/python -m hil.traces.mutations
 
 image: models  ## a disk image: make image BOARD=virt ARCH=amd64 FLAVOUR=rig (as root; see docs/image.md)
 	$(BIN)/python -m build_scripts image $(BOARD) --arch $(ARCH) --flavour $(FLAVOUR)

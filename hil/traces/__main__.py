@@ -1,32 +1,25 @@
-"""The command `python -m hil.traces`: draw the clips, run the proof in a world of its own, report.
+"""The command `python -m hil.traces` (make proof): run the proof, show its table, write its report.
 
-The clips are drawn out here, where the portraits can be fetched; the proof runs in a child that
-has a network and file systems of its own, and sends its figures back through a pipe.
+Exit status 1: a promise is broken, and the table says which.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import secrets
-import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from firmware.errors import SensorError
-from firmware.vision import native
 from hil import report
-
-_FOLDER = report.ROOT / "build" / "proof"
+from hil.traces import apart
 
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hil.traces", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="fewer visitors, two minutes")
+    parser.add_argument("--short", action="store_true", help="fewer visitors, no costs: 2 minutes")
     parser.add_argument("--seed", type=int, help="repeat the visitors of another run")
     parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args(words)
@@ -42,38 +35,22 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _outside(seed: int, *, short: bool) -> int:
-    from hil.traces import proof  # noqa: PLC0415  the child below must not import it so early
+    from hil.traces import proof  # noqa: PLC0415  the child must not import it so early
 
     began = time.monotonic()
     print(f"proof: drawing visitors (repeat them with --seed {seed})", flush=True)
-    native.build()
-    native.compiled(Path(__file__).with_name("same_world.c"))
-    folder = _FOLDER / str(os.getpid())
-    folder.mkdir(parents=True)
-    try:
-        proof.draw(folder, proof.SHORT if short else proof.FULL, seed)
-        ours, theirs = os.pipe()
-        inside = ["--inside", str(folder), str(theirs), "--seed", str(seed)]
-        with subprocess.Popen(
-            [sys.executable, "-m", "hil.traces", *inside, *(["--short"] if short else [])],
-            pass_fds=[theirs],
-            cwd=report.ROOT,
-            # No pool of threads: only a process with one may make a user namespace.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        ) as child:
-            os.close(theirs)
-            with os.fdopen(ours, "rb") as figures:
-                sent = figures.read()
-    finally:
-        shutil.rmtree(folder)
-    if not sent:
-        return child.returncode or 1
-    figures_found = json.loads(sent)
-    path = report.write("proof_short" if short else "proof", figures_found)
-    kept = child.returncode == 0
-    word = "every promise kept" if kept else "BROKEN"
+    interactions = proof.SHORT if short else proof.FULL
+    status, figures = apart.run(
+        "hil.traces",
+        ["--seed", str(seed), *(["--short"] if short else [])],
+        lambda folder: proof.draw(folder, interactions, seed, scene=not short),
+    )
+    if figures is None:
+        return status or 1
+    path = report.write("proof_short" if short else "proof", figures)
+    word = "every promise kept" if status == 0 else "BROKEN"
     print(f"proof: {word}, {time.monotonic() - began:.0f} s → {path}")
-    return child.returncode
+    return status
 
 
 def _inside(folder: Path, pipe: int, seed: int, *, short: bool) -> int:
@@ -85,21 +62,20 @@ def _inside(folder: Path, pipe: int, seed: int, *, short: bool) -> int:
     made = proof.clips(folder)
     interactions = proof.SHORT if short else proof.FULL
     control = proof.seen_writes()
-    outcome = proof.whole_sensor(made, interactions, seed, _tell("needles"))
+    outcome = proof.whole_sensor(made, interactions, seed, apart.tell("needles"))
     core = proof.crash(made, seed)
     written = rights.written()
-    bytes_left = proof.differences(made, seed, _tell("byte difference"))
-    found = account.Account(outcome, bytes_left, core, written, uncovered, control)
-    lines = account.lines(found)
-    print(account.table(lines), flush=True)
-    with os.fdopen(pipe, "w", encoding="utf-8") as out:
-        json.dump(account.figures(found), out)
-    return 0 if all(line.kept for line in lines) else 1
+    bytes_left = proof.differences(made, seed, apart.tell("byte difference"))
+    cost: Any = None
+    if not short:
+        from hil.traces import cost as costs  # noqa: PLC0415
 
-
-def _tell(part: str) -> Callable[[str], None]:
-    began = time.monotonic()
-    return lambda what: print(f"{time.monotonic() - began:6.0f} s  {part}: {what}", flush=True)
+        cost = costs.measure(made.scene, made.many, apart.tell("cost"))
+    found = account.Account(outcome, bytes_left, core, written, uncovered, control, cost)
+    rows = account.lines(found)
+    print(account.table(rows), flush=True)
+    apart.send(pipe, account.figures(found))
+    return 0 if all(row.kept for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hil.traces.cost import Cost
 from hil.traces.proof import Differences, Outcome
 
 MOST_AB_BYTES, LEAST_NO_WIPE_BYTES = 16, 1_000_000
@@ -33,6 +34,7 @@ class Account:
         written: files that came to be, were changed or were removed while the sensor ran.
         uncovered: folders in which that could not be seen.
         control: how many of three files that were written on purpose were seen.
+        cost: what privacy costs; not measured by the short form.
     """
 
     outcome: Outcome
@@ -41,6 +43,7 @@ class Account:
     written: list[Path]
     uncovered: list[Path]
     control: int
+    cost: Cost | None
 
 
 def lines(found: Account) -> list[Line]:
@@ -114,6 +117,15 @@ def lines(found: Account) -> list[Line]:
             held > 0 and not broken,
         )
     )
+    if found.cost:
+        cost = found.cost
+        wipe, frame = cost.wipe_ms_p95, cost.frame_percent
+        rows += [
+            Line("milliseconds of a wipe, p95", f"{wipe}", "≤ 60", wipe <= MOST_WIPE_MS),
+            Line("cost of a frame", f"{frame} %", "≤ 3 %", frame <= MOST_FRAME_COST_PERCENT),
+            Line("most memory, without privacy", f"{cost.peak_mb_plain} MB", "", kept=True),
+            Line("most memory", f"{cost.peak_mb} MB", "", kept=True),
+        ]
     return rows
 
 
@@ -141,7 +153,10 @@ def figures(found: Account) -> dict[str, Any]:
         "files_changed": len(found.written),
         "swap_bytes": outcome.swap_bytes,
         "guarantees": outcome.guarantees,
+        "wipe_ms_p95": found.cost and found.cost.wipe_ms_p95,
+        "frame_cost_percent": found.cost and found.cost.frame_percent,
         "details": {
+            "cost": found.cost and found.cost._asdict(),
             "visits": needles.visits,
             "needles": dict(needles.needles),
             "needles_struck": needles.struck,

@@ -32,7 +32,10 @@ from hil.traces.needles import Index
 
 EMPTY = "empty scene"
 """Kind of what is no trace: indexed first, so that no other kind claims it."""
-_LAYERS = ("Conv", "Relu", "Add", "MaxPool", "Clip", "Mul")
+_LAYERS = (
+    *("Conv", "Relu", "Add", "Mul", "Clip", "Pad", "Gemm", "Flatten"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool"),
+)
 _LAYERS_OF = {"detector": 12}
 """How many layers are computed; of a small model all, of which some outlast a run."""
 _LARGE = 4096

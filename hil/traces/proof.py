@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from firmware.recipient import PrivateKey
+from hil.scenes.render import Scene
+from hil.scenes.script import STANDARD, load
+from hil.scenes.source import write_video
 from hil.traces import altered, difference, rights, visitors
 from hil.traces.difference import Comparison, Difference, Snapshot
 from hil.traces.sensor import Sensor
 from hil.traces.subject import Subject, rules
 from hil.traces.visits import Examination, Findings
 
+SCENE = STANDARD / "four_visitors.scene"
 SHORT, FULL = 6, 47
 """Interactions in the long clip; those in the clip that is cut come to them."""
 IN_CUT = 3
@@ -60,25 +64,33 @@ class Clips(NamedTuple):
             in view when the sensor is stopped.
         cut: a few more, and a file that ends in mid-interaction.
         first, second: the same visitors at the same places and times, with other pixels.
+        scene: what a sensor sees in a minute of a day, for what privacy costs.
     """
 
     many: Path
     cut: Path
     first: Path
     second: Path
+    scene: Path
 
 
 def clips(folder: Path) -> Clips:
     return Clips(*(folder / f"{name}.mp4" for name in Clips._fields))
 
 
-def draw(folder: Path, interactions: int, seed: int) -> None:
-    """Write the clips; takes about a second for each interaction."""
+def draw(folder: Path, interactions: int, seed: int, *, scene: bool) -> None:
+    """Write the clips; takes about a second for each interaction.
+
+    Args:
+        scene: the clip for the costs as well.
+    """
     made = clips(folder)
     visitors.write(made.many, visitors.programme(interactions, seed))
     visitors.write(made.cut, visitors.programme(IN_CUT, seed + 1), cut=True)
     for clip, pixels in ((made.first, 0), (made.second, 1)):
         visitors.write(clip, visitors.programme(_PAIR, seed + 2), seed=pixels, level=True)
+    if scene:
+        write_video(Scene(load(SCENE)), made.scene)
 
 
 @dataclass

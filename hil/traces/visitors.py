@@ -86,8 +86,12 @@ class Programme(NamedTuple):
         return sum(visit.interactions for visit in (*self.visits, self.last))
 
 
-def programme(interactions: int, seed: int) -> Programme:
-    """So many interactions: most visitors come alone, some in threes, some leave one who stays."""
+def programme(interactions: int, seed: int, *, begins: int = 0) -> Programme:
+    """So many interactions: most visitors come alone, some in threes, some leave one who stays.
+
+    Args:
+        begins: at which of the five kinds of visits that follow each other.
+    """
     rng = np.random.default_rng(seed)
     visits: list[Visit] = []
     at, left = LEAD, interactions - 1
@@ -100,7 +104,7 @@ def programme(interactions: int, seed: int) -> Programme:
         )
 
     while left:
-        kind = len(visits) % 5
+        kind = (len(visits) + begins) % 5
         if kind == 2 and left >= 3:
             group = tuple(visitor(place, at, at + SEEN) for place in range(3))
             visits.append(Visit(group, (at, at + SEEN)))

@@ -25,7 +25,7 @@ PHASES = ("before", "during", "after", "later")
 """Before the visit; while the visitor is in view; right after the wipe, or when vision is about to
 leave the system; some empty frames later."""
 RECORD = "record"
-_LATER = 4
+_LATER, _LAST = 4, 2
 
 
 @dataclass
@@ -98,6 +98,9 @@ class Examination:
         settings, script: of the clip.
         key: opens the records, whose text is looked for too.
         progress: told about each visit.
+
+    Attributes:
+        expected: for each visit under way, kinds that must be found while it is looked at.
     """
 
     def __init__(
@@ -115,9 +118,9 @@ class Examination:
         self._twin = Twin(settings)
         self._turns = self._twin.turns()
         self._coded = Coded(Path(settings.source.uri))
-        # Two visits can be under way at once.
-        self._indexes = (Index(), Index())
-        self._expected: list[set[str]] = [set(), set()]
+        # Two visits can be under way at once; the third index is the last visitor's.
+        self._indexes = tuple(Index() for _ in range(_LAST + 1))
+        self.expected: list[set[str]] = [set() for _ in self._indexes]
         while next(self._turns).frame < LEAD - 2:
             pass
         # What every record says, and the health record too.
@@ -133,11 +136,9 @@ class Examination:
     def run(self, subject: Watched) -> Findings:
         """Look for those who come and leave, up to the last visit."""
         for group in _groups(self._script):
-            during: list[Counter[str]] = [Counter() for _ in group]
-            for look in sorted(self._prepare(group)):
-                subject.run_to(look.frames)
-                self._look(subject, look, during)
-            self._conclude(subject, group, during)
+            self._group = group
+            self._looks = sorted(self._prepare(group))
+            self._search(subject)
         return self.findings
 
     def interrupt(self, subject: Watched, *, terminate: bool) -> Findings:
@@ -148,27 +149,51 @@ class Examination:
                 there, and the exception runs through vision.
         """
         visit = self._script.last
-        self._indexes[0].clear()
+        self._indexes[_LAST].clear()
         for turn in self._turns:
             if turn.frame >= visit.marked[0]:
-                self._index(0, turn.frame, looked_at=visit.marked[1] - 1)
+                self._index(_LAST, turn.frame, looked_at=visit.marked[1] - 1)
             if turn.frame == visit.marked[1] - 1:
                 break
-        before, done = self._sealed, visit.marked[1]
+        before = self._sealed
         self._sealed += len(self._twin.pipeline.finish())
-        during: list[Counter[str]] = [Counter()]
-        for phase, frames in (("before", visit.marked[0] - 1), ("during", done)):
-            subject.run_to(frames)
-            self._look(subject, _Look(frames, 0, phase, before), during)
-        if not subject.run_to_exit(terminate=terminate):
-            raise PrivacyError("vision was killed", remedy="look for what else runs here")
-        self._look(subject, _Look(done, 0, "after", self._sealed), during)
-        self._conclude(subject, (visit,), during)
+        self._last_looks = (
+            _Look(visit.marked[0] - 1, _LAST, "before", before),
+            _Look(visit.marked[1], _LAST, "during", before),
+            _Look(visit.marked[1], _LAST, "after", self._sealed),
+        )
+        self._search_last(subject, terminate=terminate)
+        return self.findings
+
+    def again(self, subject: Watched) -> Findings:
+        """Look for the last group and the last visitor, who must have been looked for, in another
+        sensor; that one is told to stop in mid-interaction."""
+        self.findings = Findings()
+        self._opened = 0
+        self._search(subject)
+        self._search_last(subject, terminate=True)
         return self.findings
 
     def close(self) -> None:
         self._twin.close()
         self._coded.close()
+
+    def _search(self, subject: Watched) -> None:
+        during = [Counter[str]() for _ in self._indexes]
+        for look in self._looks:
+            subject.run_to(look.frames)
+            self._look(subject, look, during)
+        self._conclude(subject, list(enumerate(self._group)), during)
+
+    def _search_last(self, subject: Watched, *, terminate: bool) -> None:
+        during = [Counter[str]() for _ in self._indexes]
+        for look in self._last_looks:
+            if look.phase != "after":
+                subject.run_to(look.frames)
+            elif not subject.run_to_exit(terminate=terminate):
+                raise PrivacyError("vision was killed", remedy="look for what else runs here")
+            self._look(subject, look, during)
+        self._conclude(subject, [(_LAST, self._script.last)], during)
 
     def _look(self, subject: Watched, look: _Look, during: list[Counter[str]]) -> None:
         found = self.findings
@@ -218,7 +243,7 @@ class Examination:
         self._coded.index(index, frame)
         if frame == looked_at:
             new = {kind for kind, count in index.counts.items() if count > earlier.get(kind, 0)}
-            self._expected[place] = new
+            self.expected[place] = new
 
     @staticmethod
     def _is_over(visit: Visit, turn: Turn, ended: int) -> bool:
@@ -231,11 +256,11 @@ class Examination:
         self.findings.ways_control += index.search_bytes(text).get(RECORD, 0)
 
     def _conclude(
-        self, subject: Watched, group: tuple[Visit, ...], during: list[Counter[str]]
+        self, subject: Watched, visits: list[tuple[int, Visit]], during: list[Counter[str]]
     ) -> None:
         said = subject.said()
-        for place, (visit, found) in enumerate(zip(group, during, strict=True)):
-            index, absent = self._indexes[place], self._expected[place] - found.keys()
+        for place, visit in visits:
+            index, absent = self._indexes[place], self.expected[place] - during[place].keys()
             self.findings.visits += 1
             self.findings.complete += 0 if absent else visit.interactions
             self.findings.missing.update(absent)
