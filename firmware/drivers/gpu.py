@@ -66,14 +66,16 @@ class DeviceArray:
             EngineError: the GPU failed.
         """
         with translated("clearing memory"):
-            cuda.memset_d8(self.address, value, self.nbytes)
+            if self.nbytes:
+                cuda.memset_d8(self.address, value, self.nbytes)
             cuda.Context.synchronize()
 
     def read(self) -> NDArray[Any]:
         """A copy in this process's memory: for tests and measurements, never for a picture."""
         copy = np.empty(self.shape, self.dtype)
         with translated("reading memory"):
-            cuda.memcpy_dtoh(copy, self.address)
+            if self.nbytes:
+                cuda.memcpy_dtoh(copy, self.address)
         return copy
 
     def any(self) -> bool:
@@ -99,7 +101,7 @@ class Gpu:
             device = cuda.Device(0)
             self._context = device.retain_primary_context()
             self._context.push()
-            atexit.register(self._context.pop)  # pycuda ends with an abort when this is left out
+            atexit.register(self._leave)
             capability = device.compute_capability()
             self._module = cuda.module_from_buffer(gpu_kernels.read(capability))
             self._kernels = {
@@ -107,6 +109,11 @@ class Gpu:
                 for name, arguments in _ARGUMENTS.items()
             }
             self.name = device.name()
+
+    def _leave(self) -> None:
+        """pycuda aborts when a context is left active, and complains when one is not detached."""
+        self._context.pop()
+        self._context.detach()
 
     def allocate(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> DeviceArray:
         """Zeroed memory on the GPU, registered like `memory.allocate` does.

@@ -124,7 +124,7 @@ class TensorrtEngine:
                     buffer.free()
 
     def _load(self, path: Path, content: bytes) -> None:
-        vendor = tensorrt_vendor.vendor().module
+        vendor = tensorrt_vendor.vendor(self.about.builder).module
         # The engine refers to its runtime, and that to its logger.
         self._runtime: tensorrt.Runtime = vendor.Runtime(_quiet_logger(vendor, self._said))
         engine = self._runtime.deserialize_cuda_engine(content)

@@ -1,19 +1,23 @@
 """Hardware that is not here: a GPU as CUDA's driver library, and the vendors' modules on top of it.
 
-`install` loads a `libcuda.so.1` made of ordinary memory (libcuda.cpp) into this process, under that
-name, so that whatever asks for CUDA's driver gets it. The modules in this folder stand in for
-pycuda, tensorrt and jetson_utils where the real ones are not installed; mypy holds them to the
-stubs of the real ones.
+`install` loads CUDA's driver made of ordinary memory (libcuda.cpp); `visible` lets it be found
+under its real name, for the length of a test. The modules in this folder stand in for pycuda,
+tensorrt, jetson_utils and picamera2 where the real ones are not installed; mypy holds them to the
+stubs of the real ones. A process of its own gets `HERE / module` on its path and `build()` preloaded.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from firmware.drivers import gpu_kernels
 from firmware.vision import native
@@ -23,25 +27,18 @@ CAPABILITY = (8, 7)
 AMPLE = 1 << 32
 
 
-def build() -> Path:
+def build(name: str = "libcuda.so.1") -> Path:
     """The library, compiled with the sensor's own kernels unless it is there."""
     source, kernels = HERE / "libcuda.cpp", gpu_kernels.SOURCE
     version = zlib.crc32(source.read_bytes() + kernels.read_bytes())
-    path = native.folder() / f"fake-{version:08x}" / "libcuda.so.1"
+    path = native.folder() / f"fake-{version:08x}" / name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
         # Without contraction a product and a sum are rounded as in numpy.
-        flags = [
-            "-std=c++17",
-            "-O2",
-            "-ffp-contract=off",
-            "-shared",
-            "-fPIC",
-            "-Wl,-soname,libcuda.so.1",
-        ]
-        define = f'-DKERNELS="{kernels}"'
-        subprocess.run(["g++", *flags, define, "-o", unfinished, source], check=True, timeout=120)
+        command = ["g++", "-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC"]
+        command += [f"-Wl,-soname,{name}", f'-DKERNELS="{kernels}"', str(source)]
+        subprocess.run([*command, "-o", unfinished], check=True, timeout=120)
         unfinished.replace(path)
     return path
 
@@ -51,9 +48,14 @@ def install() -> ctypes.CDLL:
 
     What the kernels' file holds does not matter: this GPU has them built in.
     """
-    library = ctypes.CDLL(str(build()))
+    # Under another name than the real one's, which would stay in this process for all other tests.
+    # Global and lazy: a real pycuda then loads, and finds here what it calls.
+    library = ctypes.CDLL(str(build("fake-cuda.so")), mode=ctypes.RTLD_GLOBAL)
     reset(library)
-    importable()
+    sys.setdlopenflags(os.RTLD_LAZY)
+    with pytest.MonkeyPatch.context() as patch:
+        visible(patch, library)
+        importable()
     kernels = gpu_kernels.path(CAPABILITY)
     if not kernels.is_file():
         kernels.parent.mkdir(parents=True, exist_ok=True)
@@ -61,10 +63,25 @@ def install() -> ctypes.CDLL:
     return library
 
 
+def visible(patch: pytest.MonkeyPatch, library: ctypes.CDLL) -> None:
+    """Let CUDA's driver be found under its name, and TensorRT be importable."""
+    load = ctypes.CDLL
+
+    def found(name: str, *given: Any, **named: Any) -> ctypes.CDLL:
+        return library if name == "libcuda.so.1" else load(name, *given, **named)
+
+    patch.setattr(ctypes, "CDLL", found)
+    module = importlib.import_module("tests.fake_hardware.tensorrt")
+    patch.setitem(sys.modules, "tensorrt", module)
+
+
 def importable() -> None:
-    """The modules here, after the real ones where those are installed."""
-    if str(HERE) not in sys.path:
-        sys.path.append(str(HERE))
+    """The modules here, where the real ones are not installed."""
+    for name in ("pycuda", "pycuda.driver", "jetson_utils", "picamera2"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            sys.modules[name] = importlib.import_module(f"{__name__}.{name}")
 
 
 def reset(library: ctypes.CDLL, *, memory: int = AMPLE, calls: int = -1) -> None:

@@ -21,7 +21,6 @@ from tests import fake_hardware
 LIBRARY = fake_hardware.install()
 
 # What follows asks for CUDA's driver when it is imported.
-from firmware.drivers import tensorrt_vendor  # noqa: E402
 from firmware.drivers.gpu import DeviceArray, Gpu, open_gpu  # noqa: E402
 from firmware.drivers.gpu_sampler import GpuSampler  # noqa: E402
 from firmware.drivers.tensorrt_engine import TensorrtEngine, load  # noqa: E402
@@ -110,7 +109,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     """A GPU in good health; whatever was allocated is gone after the test."""
     heal()
-    monkeypatch.setattr(tensorrt_vendor, "machine", lambda: HERE)
+    fake_hardware.visible(monkeypatch, LIBRARY)
     yield open_gpu()
     heal()
     for owner in {name.partition(".")[0] for name, _ in [*memory.adopted(), *memory.buffers()]}:

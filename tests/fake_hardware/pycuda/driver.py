@@ -152,6 +152,9 @@ class Context(_Context):
     def push(self) -> None:
         _call("cuCtxPushCurrent_v2", self._context)
 
+    def detach(self) -> None:
+        _call("cuDevicePrimaryCtxRelease_v2", 0)
+
     @staticmethod
     def pop() -> None:
         _call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
