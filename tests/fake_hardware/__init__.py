@@ -3,7 +3,7 @@
 `install` loads CUDA's driver made of ordinary memory (libcuda.cpp); `visible` lets it be found
 under its real name, for the length of a test. The modules in this folder stand in for pycuda,
 tensorrt, jetson_utils and picamera2 where the real ones are not installed; mypy holds them to the
-stubs of the real ones. A process of its own gets `HERE / module` on its path and `build()` preloaded.
+stubs of the real ones. A process of its own gets their folders on its path and `build()` preloaded.
 """
 
 from __future__ import annotations
@@ -78,10 +78,11 @@ def visible(patch: pytest.MonkeyPatch, library: ctypes.CDLL) -> None:
 def importable() -> None:
     """The modules here, where the real ones are not installed."""
     for name in ("pycuda", "pycuda.driver", "jetson_utils", "picamera2"):
+        stand_in = importlib.import_module(f"{__name__}.{name}")
         try:
             importlib.import_module(name)
         except ImportError:
-            sys.modules[name] = importlib.import_module(f"{__name__}.{name}")
+            sys.modules[name] = stand_in
 
 
 def reset(library: ctypes.CDLL, *, memory: int = AMPLE, calls: int = -1) -> None:

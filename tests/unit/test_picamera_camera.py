@@ -12,7 +12,7 @@ from firmware.settings import Source
 from firmware.vision.frames import Frame
 from tests import fake_hardware
 
-fake_hardware.importable()
+fake_hardware.install()
 from firmware.drivers.picamera_camera import PicameraCamera  # noqa: E402
 from tests.fake_hardware.picamera2 import Picamera2  # noqa: E402
 

@@ -47,6 +47,9 @@ class ILogger:
     def __init__(self) -> None:
         pass
 
+    def log(self, severity: Any, msg: str) -> None:
+        raise NotImplementedError  # a subclass says what becomes of it
+
 
 class ExecutionContextAllocationStrategy(Enum):
     STATIC = 0
