@@ -244,6 +244,15 @@ def send(channel: socket.socket, message: AnyMessage) -> None:
     channel.send(_encoder.encode(message))
 
 
+def fits(message: AnyMessage) -> bool:
+    """Whether a message that holds what a stranger wrote can be sent: one packet, and no number or
+    text that MessagePack lacks."""
+    try:
+        return len(_encoder.encode(message)) <= MAX_PACKET
+    except (OverflowError, ValueError, RecursionError):
+        return False
+
+
 def receive(channel: socket.socket) -> AnyMessage | None:
     """Receive one message, or None when the peer has closed its end.
 

@@ -34,7 +34,7 @@ def parse(properties: dict[str, Any]) -> Desired:
         if not key.startswith("$") and key not in ("identity", "recipient")
     }
     return Desired(
-        version if type(version) is int else 0,
+        version if type(version) is int and 0 <= version < 1 << 63 else 0,
         _text(properties, "identity", "certificate"),
         _text(properties, "recipient", "statement"),
         settings,
@@ -50,4 +50,4 @@ def high_water(reported: dict[str, Any]) -> int:
 def _text(properties: dict[str, Any], section: str, key: str) -> str:
     part = properties.get(section)
     value = part.get(key) if isinstance(part, dict) else None
-    return value if isinstance(value, str) else ""
+    return value if isinstance(value, str) and value.isascii() else ""

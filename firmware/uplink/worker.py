@@ -27,8 +27,6 @@ TICK_S = 0.5
 HEALTH_S = 5.0
 EXPIRY_S = 86_400.0
 """How often a certificate that ends soon is reported."""
-_MAX_PAYLOAD = 32 * 1024
-"""Keys and values of a method call at most; a packet of the channel holds 64 KiB."""
 
 
 class Uplink:
@@ -202,7 +200,12 @@ class Uplink:
         if wanted.statement:
             self._report("recipient", lambda: self._renew_recipient(wanted.statement))
         if wanted.settings:
-            self._tell(messages.Desired(wanted.version, wanted.settings))
+            said = messages.Desired(wanted.version, wanted.settings)
+            if messages.fits(said):
+                self._tell(said)
+            else:
+                refused = {"version": wanted.version, "rejected": "twin: no setting is like that"}
+                self._outgoing.put_patch({"settings": refused})
 
     def called(self, request: str, name: str, payload: dict[str, Any]) -> None:
         match name:
@@ -218,10 +221,10 @@ class Uplink:
                 except ProvisioningError as error:
                     answer = Answer(request, 409, {"error": error.problem})
                 self._outgoing.put_answer(answer)
-            case _ if len(repr(payload)) > _MAX_PAYLOAD:
-                self._outgoing.put_answer(Answer(request, 413, {"error": "payload too large"}))
+            case _ if messages.fits(call := messages.MethodCall(request, name, payload)):
+                self._tell(call)
             case _:
-                self._tell(messages.MethodCall(request, name, payload))
+                self._outgoing.put_answer(Answer(request, 413, {"error": "no such payload"}))
 
     # ---- parts ---------------------------------------------------------------------------------
 

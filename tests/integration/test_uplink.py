@@ -104,7 +104,7 @@ def test_records_arrive_over_websockets_too(tmp_path: Path) -> None:
 
 def test_records_wait_for_a_hub_that_is_not_there(cloud: Bench) -> None:
     device = cloud.device()
-    cloud.hub.restart(2.0)
+    cloud.hub.fault("abort", "connect", device=device.name, count=2)
     with uplink(device) as up:
         up.send(*device.sealed(1, 2))
         up.wait_for(messages.HubLost)
