@@ -8,7 +8,7 @@ from pathlib import Path
 
 from firmware.errors import SensorError
 from firmware.vision.models import cache_directory, directory
-from trt_engines import build, compare, manifests
+from trt_engines import bench, build, compare, manifests, quantise
 from trt_engines.acquire import acquire, locked_cache
 
 _DESCRIPTION = """\
@@ -18,7 +18,9 @@ From published networks to the files that the sensor runs.
                                    and the demo's portraits; works without a network afterwards
   python -m trt_engines convert    write the ONNX files that the sensor loads, and their index
   python -m trt_engines build      write them in another precision; build TensorRT engines
+  python -m trt_engines quantise   write them in int8, calibrated on your pictures
   python -m trt_engines compare    what another precision changes, on pictures of faces
+  python -m trt_engines bench      latency and memory of the models on each runtime that is here
 
 Files go to $FLOW_SENSOR_CACHE, or ~/.cache/flow-sensor. To use a network of your own, write a
 manifest like trt_engines/models/age/manifest.toml, with [source] file = "its path" and no
@@ -36,7 +38,7 @@ def main(words: list[str] | None = None) -> int:
     fetch = commands.add_parser("acquire", help="fetch, check and keep the published files")
     fetch.set_defaults(run=_acquire)
     write = commands.add_parser("convert", help="write the files that the sensor loads")
-    parts = {"build": build, "compare": compare}
+    parts = {"build": build, "quantise": quantise, "compare": compare, "bench": bench}
     others = {
         name: commands.add_parser(
             name,

@@ -131,14 +131,19 @@ def pictures(data: Path, limit: int = 0) -> list[Picture]:
     return [Picture(path) for path in paths[: limit or None]]
 
 
-def look(folder: Path, shown: Sequence[Picture], opener: Opener = on_cpu) -> Answers:
+def look(
+    folder: Path, shown: Sequence[Picture], opener: Opener = on_cpu, *, every: int = 0
+) -> Answers:
     """Show every picture to the models of `folder`.
+
+    Args:
+        every: keep each so many runs of an engine; 0: those of some `RECORDED` pictures.
 
     Raises:
         EngineError: there are no such models, or one fails.
     """
     runs: list[Run] = []
-    every = max(1, len(shown) // RECORDED)
+    every = every or max(1, len(shown) // RECORDED)
 
     def recording(folder: Path, chosen: Sequence[Model]) -> tuple[Mapping[str, Engine], Sampler]:
         engines, sampler = opener(folder, chosen)

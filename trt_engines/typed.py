@@ -87,7 +87,7 @@ def half(network: onnx.ModelProto, fp32_from: str) -> onnx.ModelProto:
     Raises:
         EngineError: there is no such tensor.
     """
-    kept = _after(network.graph, fp32_from) if fp32_from else []
+    kept = after(network.graph, fp32_from) if fp32_from else []
     if fp32_from and not kept:
         raise EngineError(
             f"{network.graph.name} has no tensor {fp32_from!r}",
@@ -104,7 +104,7 @@ def half(network: onnx.ModelProto, fp32_from: str) -> onnx.ModelProto:
     return converted
 
 
-def _after(graph: onnx.GraphProto, tensor: str) -> list[str]:
+def after(graph: onnx.GraphProto, tensor: str) -> list[str]:
     """Names of the nodes that need `tensor`; a node without a name gets its first output's."""
     reached, names = {tensor}, []
     for node in graph.node:
