@@ -67,6 +67,7 @@ class Health:
         self.tested_at_utc_s = 0
         self.model_set = ""
         self.restarts: dict[str, int] = {}
+        self.recycled = 0  # visions that were replaced on purpose
         self.clock_jumps = 0
 
     def uplink_said(self, latest: UplinkHealth) -> None:
@@ -124,6 +125,7 @@ class Health:
             "certificate_days": uplink.certificate_days,
             "uplink_fault": uplink.last_fault,
             "restarts": self.restarts,
+            "recycled": self.recycled,
             "resident_kb": {name: resident_kb(pid) for name, pid in pids.items()},
             "temperature_c": max(degrees.values(), default=None),
             "temperatures_c": degrees,

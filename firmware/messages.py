@@ -50,11 +50,15 @@ class Guarantee(msgspec.Struct, frozen=True):
 
 
 class StartVision(Message, frozen=True):
-    """First message to vision: the settings as TOML-shaped builtins, and the recipient's key."""
+    """First message to vision: the settings as TOML-shaped builtins, and the recipient's key.
+
+    `paused`: load everything, but leave the camera closed until `Resume`.
+    """
 
     settings: dict[str, Any]
     device: str
     recipient_key: bytes
+    paused: bool = False
 
 
 class NumberLease(Message, frozen=True):
@@ -77,6 +81,10 @@ class Pause(Message, frozen=True):
 
 class Resume(Message, frozen=True):
     pass
+
+
+class Retire(Message, frozen=True):
+    """End as after `Stop`, but not before nobody is in view: a successor waits."""
 
 
 class Patch(Message, frozen=True):
@@ -218,7 +226,7 @@ class UplinkHealth(Message, frozen=True):
 
 FromVision: TypeAlias = VisionReady | Sealed | VisionHealth | SelfTested | SourceEnded | Failed
 ToVision: TypeAlias = (
-    StartVision | NumberLease | Recipient | Pause | Resume | Patch | SelfTest | Stop
+    StartVision | NumberLease | Recipient | Pause | Resume | Retire | Patch | SelfTest | Stop
 )
 FromUplink: TypeAlias = (
     UplinkReady | Delivered | HubLost | Desired | MethodCall | UplinkHealth | Recipient | Failed

@@ -42,6 +42,12 @@ class Source(_Section, frozen=True):
     realtime: bool = True
     """Play a clip at its own pace (True) or as fast as the machine can (False)."""
 
+    @property
+    def camera(self) -> bool:
+        """Whether it never ends, and one process at a time can have it."""
+        kind, there, _ = self.uri.partition("://")
+        return self.uri.startswith("/dev/") or bool(there and kind != "file")
+
 
 class Policy(_Section, frozen=True):
     context: Literal["retail", "workplace", "education"] = "retail"
@@ -56,6 +62,8 @@ class Privacy(_Section, frozen=True):
     time_rounding_s: Annotated[int, msgspec.Meta(ge=60, le=3600)] = 60
     recycle_after: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     """Replace the vision process after so many interactions; 0: never."""
+    recycle_every_s: Annotated[float, msgspec.Meta(ge=0.0, le=31_536_000.0)] = 0.0
+    """Replace it after so long; 0: never. Either way a warm successor waits for an empty scene."""
     selftest_every_s: Seconds = 86_400.0
     """Self-test at the start and then so often, in a quiet moment; 0: only when asked to."""
 

@@ -7,12 +7,9 @@ from a child, the end of a child, a signal, or time passing.
 from __future__ import annotations
 
 import os
-import selectors
-import signal
 import time
 from enum import Enum, auto
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from firmware import __version__, clock, deadline, launcher, messages, settings
@@ -23,6 +20,7 @@ from firmware.numbering import NumberFile, Numbers
 from firmware.outbox import Outbox
 from firmware.record import SCHEMA_VERSION
 from firmware.settings import Settings
+from firmware.wakeup import Wakeup
 from firmware.ward import STEADY_S, Starter, Ward
 
 TICK_S = 0.2
@@ -74,8 +72,9 @@ class Supervisor:
         self.vision = Ward("vision", start, silent_s=deadline.VISION_S)
         # An uplink that its watchdog ended has lived that long: it goes on at once, however often.
         steady_s = min(current.hub.acknowledge_s, STEADY_S)
+        # Vision's successor, while one is made ready; it has not seen a frame yet.
+        self.heir = Ward("vision", start, silent_s=deadline.VISION_S)
         self.uplink = Ward("uplink", start, silent_s=deadline.UPLINK_S, steady_s=steady_s)
-        self.wards = (self.vision, self.uplink)
         self.phase = Phase.RUNNING
         self.verdict: SensorError | None = None
         self._stop_reason = ""
@@ -83,7 +82,8 @@ class Supervisor:
         self._contact = False  # has the twin's mark of numbers been heard?
         self._paused = False
         self._rotated_key = b""  # not good before vision has checked it
-        self._sealed_since_start = 0  # by the vision process that runs now
+        self._sealed_since_start = 0  # by the vision process that looks now …
+        self._looks_since = 0.0  # … and since when it does
         self._untold = False  # a failed self-test that no health record has told of yet
         self._jumps = clock.JumpWatch()
         self._next_health = time.monotonic() + min(current.health.every_s, 10.0)
@@ -99,13 +99,16 @@ class Supervisor:
             SensorError: what the sensor stopped for.
         """
         log("sensor_started", version=__version__, device=self.device, mode=self._mode)
-        signals = _signal_pipe()
+        wakeup = Wakeup()
         try:
             while self.phase is not Phase.DONE:
                 self._start()
-                self._wait(signals)
+                if wakeup.wait((w.child.channel for w in self.wards if w.child), TICK_S):
+                    self.stop("signal")
                 for message in self.vision.heard():
                     self._answer_vision(message)
+                for message in self.heir.heard():
+                    self._answer_heir(message)
                 for message in self.uplink.heard():
                     self._answer_uplink(message)
                 for ward in self.wards:
@@ -124,29 +127,46 @@ class Supervisor:
             raise self.verdict
         return REBOOT_STATUS if self._stop_reason == "reboot" else 0
 
+    @property
+    def wards(self) -> tuple[Ward, ...]:
+        return (self.heir, self.vision, self.uplink)
+
     def stop(self, reason: str) -> None:
         """Begin the orderly stop; a second call changes nothing."""
         if self.phase is Phase.RUNNING:
             self._stop_reason = reason
             self._enter(Phase.CLOSING, CLOSE_S)
             self.vision.post(messages.Stop())
+            self.heir.kill()
 
     # ---- children ------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        tree = settings.builtins(self.settings)
         running = self.phase is Phase.RUNNING
         if (running or self.phase is Phase.DRAINING) and self.uplink.due:
             self.health.uplink_replaced()
+            tree = settings.builtins(self.settings)
             self.uplink.start(messages.StartUplink(tree, self.device, self.recipient_key))
-        if running and self.vision.due and (self.numbers.known or self._contact):
-            self._sealed_since_start = 0
-            self.vision.start(messages.StartVision(tree, self.device, self.recipient_key))
-            self._lease(self.numbers.lease())
-            if self._rotated_key:
-                self.vision.post(messages.Recipient(self._rotated_key))
-            if self._paused:
-                self.vision.post(messages.Pause())
+        if running and self.vision.child is None and self.heir.ready:
+            self.vision, self.heir = self.heir, self.vision
+            self.health.recycled += 1
+            self._let_look()
+            if not self._paused:
+                self.vision.post(messages.Resume())
+        elif running and self.vision.due and (self.numbers.known or self._contact):
+            self.vision.start(self._first_words(paused=self._paused))
+            self._let_look()
+
+    def _first_words(self, *, paused: bool) -> messages.StartVision:
+        tree = settings.builtins(self.settings)
+        return messages.StartVision(tree, self.device, self.recipient_key, paused)
+
+    def _let_look(self) -> None:
+        """What vision needs to seal what it sees."""
+        self._sealed_since_start, self._looks_since = 0, time.monotonic()
+        self._lease(self.numbers.lease())
+        if self._rotated_key:
+            self.vision.post(messages.Recipient(self._rotated_key))
 
     def _judge(self, ward: Ward) -> None:
         """A child ended with a SensorError: is it one that starting again can mend?"""
@@ -154,22 +174,10 @@ class Supervisor:
         error, ward.failure = messages.as_error(ward.failure), None
         if ward is self.uplink:
             self.outbox.take_back()
-        passing = isinstance(error, UplinkError) or ward.proven
+        passing = isinstance(error, UplinkError) or ward.proven or ward is self.heir
         if isinstance(error, PrivacyError | ConfigError) or not passing:
             self.verdict = self.verdict or error
             self.stop("failed")
-
-    def _wait(self, signals: int) -> None:
-        """Sleep until a child speaks, a signal comes or a tick is over."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(signals, selectors.EVENT_READ)
-            for ward in self.wards:
-                if ward.child:
-                    selector.register(ward.child.channel, selectors.EVENT_READ)
-            ready = {key.fd for key, _ in selector.select(TICK_S)}
-        if signals in ready:
-            os.read(signals, 64)
-            self.stop("signal")
 
     # ---- messages ------------------------------------------------------------------------------
 
@@ -185,13 +193,20 @@ class Supervisor:
                 self._report({"model_set": model_set})
             case messages.VisionHealth():
                 self.health.vision = message
-                self._recycle(message.visitors_now)
+                self._recycle()
             case messages.SelfTested():
                 self.health.note(message)
                 if not message.passed:
                     self._untold, self._next_health = True, 0.0
             case messages.SourceEnded():
                 self.stop("source ended")
+
+    def _answer_heir(self, message: messages.AnyMessage) -> None:
+        match message:
+            case messages.VisionReady():
+                self.vision.post(messages.Retire())
+            case messages.SelfTested():
+                self._answer_vision(message)
 
     def _answer_uplink(self, message: messages.AnyMessage) -> None:
         """What the uplink may say; anything else from it is passed over."""
@@ -259,7 +274,8 @@ class Supervisor:
             self._report({"settings": {"version": version, "rejected": error.problem}})
             return
         log("settings_applied", version=version, changed=sum(map(len, patch.values())))
-        self.vision.post(messages.Patch(patch))
+        for ward in (self.vision, self.heir):
+            ward.post(messages.Patch(patch))
         self._report({"settings": {"version": version, "rejected": None, **patch}})
 
     def _call(self, name: str) -> tuple[int, dict[str, Any]]:
@@ -316,12 +332,18 @@ class Supervisor:
             self._next_status = now + STATUS_S
             self._log_status()
 
-    def _recycle(self, visitors_now: int) -> None:
-        """Replace the vision process in a quiet moment, when the settings ask for it."""
-        after = self.settings.privacy.recycle_after
-        if after and self._sealed_since_start >= after and visitors_now == 0:
-            self._sealed_since_start = 0
-            self.vision.post(messages.Stop())
+    def _recycle(self) -> None:
+        """Make a successor ready when the settings ask for a fresh vision process.
+
+        It takes over when vision has retired, for which nobody may be in view. A clip is not
+        recycled: it would begin again.
+        """
+        privacy = self.settings.privacy
+        due = 0 < privacy.recycle_after <= self._sealed_since_start or (
+            0 < privacy.recycle_every_s <= time.monotonic() - self._looks_since
+        )
+        if due and self.settings.source.camera and self.heir.due:
+            self.heir.start(self._first_words(paused=True))
 
     def _enter(self, phase: Phase, seconds: float) -> None:
         self.phase = phase
@@ -349,7 +371,10 @@ class Supervisor:
         return self.settings.policy.context
 
     def _health_record(self) -> dict[str, Any]:
-        self.health.restarts = {ward.name: max(ward.starts - 1, 0) for ward in self.wards}
+        planned = self.health.recycled + (self.heir.child is not None)
+        visions = self.vision.starts + self.heir.starts - planned
+        starts = {"vision": visions, "uplink": self.uplink.starts}
+        self.health.restarts = {name: max(count - 1, 0) for name, count in starts.items()}
         return self.health.record(
             waiting=len(self.outbox),
             delivered=self.outbox.delivered,
@@ -369,16 +394,3 @@ class Supervisor:
             dropped=self.outbox.dropped,
             connected=self.uplink.ready,
         )
-
-
-def _signal_pipe() -> int:
-    """A file descriptor that becomes readable when SIGTERM or SIGINT arrives."""
-    read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del number, frame
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, note)
-    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    return read

@@ -29,7 +29,7 @@ from firmware.key_statement import RecipientKey
 from firmware.settings import Settings, Source
 from firmware.vision import models, sandbox
 from firmware.vision.engine import Engine
-from firmware.vision.frames import FrameSource
+from firmware.vision.frames import Closed, FrameSource
 from firmware.vision.models import Model
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
     from firmware.vision.worker import Worker  # noqa: PLC0415
 
     open_opened = functools.partial(open_source, current)
-    source = open_opened()
+    asked = current.source
+    source = Closed(asked) if start.paused and asked.camera else open_opened()
     frame_px = (source.width_px, source.height_px)
     loaded = load_engines(current, folder, frame_px)
     model_set = models.model_set(loaded.models)
@@ -92,6 +93,7 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
         recipient=recipient,
         rotate=key.take,
         device=start.device,
+        paused=start.paused,
     )
     pipeline.turn()  # a blank frame: what libraries load or start late is there to be checked
     gc.freeze()  # what is here now stays: a wipe's collection need not look at it again

@@ -7,6 +7,9 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware.errors import CameraError
+from firmware.settings import Source
+
 Layout = Literal["bgr8", "rgb8", "nv12"]
 """How a picture lies in memory: three bytes a pixel, or a plane of luma and one of chroma pairs."""
 
@@ -80,3 +83,24 @@ class FrameSource(Protocol):
 
     def close(self) -> None:
         """Release for good. Idempotent."""
+
+
+class Closed:
+    """A camera that is not open yet; it will give frames of the size that is asked of it."""
+
+    live = True
+
+    def __init__(self, asked: Source) -> None:
+        self.width_px, self.height_px = asked.width_px, asked.height_px
+        self.frames_per_s = asked.frames_per_s
+
+    def read(self, frame: Frame) -> bool:
+        del frame
+        raise CameraError(
+            "the camera is closed", remedy="none: it is opened when the supervisor says resume"
+        )
+
+    def release(self) -> None:
+        """It holds nothing."""
+
+    close = release

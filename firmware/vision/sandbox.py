@@ -48,7 +48,7 @@ def enter(settings: Settings, models: Path) -> None:
         models: folder of the converted models.
     """
     uri = settings.source.uri.removeprefix("file://")
-    camera = uri.startswith("/dev/") or "://" in uri
+    camera = settings.source.camera
     devices = camera or settings.models.runtime == "tensorrt"  # a GPU is some nodes in /dev
     forbid_dumps()
     leave_network()

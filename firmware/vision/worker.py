@@ -40,6 +40,7 @@ class Worker:
         recipient: whom records are sealed to.
         rotate: checks a new recipient key, and who signed it.
         device: the device's id, for the header.
+        paused: rest from the start, with the source closed, until the supervisor says resume.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Worker:
         recipient: Recipient,
         rotate: Callable[[bytes], Recipient],
         device: str,
+        paused: bool = False,
     ) -> None:
         self._channel = channel
         self._open_source = open_source
@@ -62,7 +64,8 @@ class Worker:
         self._device = device
         self._tally = Tally()
         self._numbers: deque[int] = deque()
-        self._stopping = self._paused = False
+        self._stopping = self._retiring = False
+        self._paused = paused
         self._attempts = 0  # to open the camera since it last gave a frame
         self._lost_at = 0.0
         self._dirty = False  # somebody was in view since the last wipe
@@ -222,6 +225,8 @@ class Worker:
     def _listen(self, for_s: float = 0.0) -> None:
         """Do what the supervisor says, now and for so many seconds; report when it is due."""
         until = time.monotonic() + for_s
+        if self._retiring and not self._pipeline.tracks:
+            self.stop()
         while not self._stopping:
             if self._tally.due(HEALTH_S):
                 health = self._tally.report(len(self._pipeline.tracks))
@@ -252,6 +257,8 @@ class Worker:
                 self._paused = True
             case messages.Resume():
                 self._paused = False
+            case messages.Retire():
+                self._retiring = True
             case messages.SelfTest():
                 self._test_asked = True
             case messages.Patch(patch):

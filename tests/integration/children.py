@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -26,7 +27,7 @@ def vision(channel: socket.socket, script: dict[str, Any]) -> None:
         messages.send(channel, messages.Failed(name, problem, "mend it"))
         sys.exit(12)
     messages.send(channel, messages.VisionReady("00c0ffee"))
-    numbers: list[int] = []
+    numbers = _rest(channel, script) if script["paused"] else []
     for _ in range(script.get("seal", 0)):
         while not numbers:
             message = messages.receive(channel)
@@ -42,8 +43,11 @@ def vision(channel: socket.socket, script: dict[str, Any]) -> None:
         case "garbage":
             channel.send(b"\xc1 no message")
     while True:
+        if "healthy" in script and not select.select([channel], [], [], 0.02)[0]:
+            messages.send(channel, messages.VisionHealth(frames=1))
+            continue
         message = messages.receive(channel)
-        if message is None or isinstance(message, messages.Stop):
+        if message is None or isinstance(message, messages.Stop | messages.Retire):
             break
         _note(script, message)
     if script.get("seal_at_stop") and numbers:
@@ -74,6 +78,20 @@ def uplink(channel: socket.socket, script: dict[str, Any]) -> None:
             messages.send(channel, messages.Delivered((message.number,)))
 
 
+def _rest(channel: socket.socket, script: dict[str, Any]) -> list[int]:
+    """Until the supervisor says resume; returns the numbers that it has leased meanwhile."""
+    numbers: list[int] = []
+    while True:
+        message = messages.receive(channel)
+        if message is None or isinstance(message, messages.Stop):
+            sys.exit()
+        _note(script, message)
+        if isinstance(message, messages.NumberLease):
+            numbers = list(range(message.first, message.first + message.count))
+        if isinstance(message, messages.Resume):
+            return numbers
+
+
 def _note(script: dict[str, Any], message: messages.AnyMessage) -> None:
     with Path(script["notes"]).open("a", encoding="utf-8") as notes:
         number = getattr(message, "number", getattr(message, "first", None))
@@ -98,5 +116,6 @@ if __name__ == "__main__":
     if turns:
         script = {**script, **turns[min(started, len(turns) - 1)]}
     with socket.socket(fileno=int(descriptor)) as channel:
-        messages.receive(channel)  # StartVision or StartUplink
+        start = messages.receive(channel)
+        script["paused"] = isinstance(start, messages.StartVision) and start.paused
         {"vision": vision, "uplink": uplink}[name](channel, script)

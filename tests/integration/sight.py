@@ -29,6 +29,7 @@ class Vision:
 
     Args:
         tree: settings.
+        paused: the camera stays closed until `Resume`.
         before: code that breaks something in the process before it begins.
 
     Attributes:
@@ -41,11 +42,12 @@ class Vision:
         recipient: bytes = keys.private_key().public_bytes(),
         *,
         before: str = "",
+        paused: bool = False,
     ) -> None:
         self.child = started(before) if before else launcher.start("vision")
         self.child.channel.settimeout(60)
         self.heard: list[messages.AnyMessage] = []
-        self.tell(messages.StartVision(tree, DEVICE, recipient))
+        self.tell(messages.StartVision(tree, DEVICE, recipient, paused))
         self.tell(messages.NumberLease(1, 100))
 
     def tell(self, message: messages.AnyMessage) -> None:

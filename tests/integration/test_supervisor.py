@@ -245,6 +245,52 @@ def test_a_passed_selftest_outlasts_the_process_that_did_it(keep: Keeper) -> Non
     assert (health["selftest"], health["selftest_controls"]) == ("passed", 27)
 
 
+CAMERA = {"source": {"uri": "/dev/video0"}, "privacy": {"recycle_after": 2}}
+
+
+def test_a_successor_is_warm_before_vision_retires(keep: Keeper) -> None:
+    looks = {"seal": 2, "healthy": True}
+    run = keep({"turns": [looks, {"seal": 1}], "settings": CAMERA})
+    run.until(1, 2, 3)
+    assert run.delivered == [1, 2, 3], "it goes on with the next number"
+    assert len(run.notes("vision", "Resume")) == 1
+    health = run.keeper.health
+    assert health.recycled == 1 and run.keeper.heir.starts == run.keeper.vision.starts == 1
+    run.keeper._health_record()
+    assert health.restarts["vision"] == 0, "nothing went wrong"
+
+
+def test_a_successor_that_fails_is_tried_again_and_vision_looks_on(keep: Keeper) -> None:
+    lost = {"fail": ["EngineError", "no memory"]}
+    turns = [{"seal": 2, "healthy": True}, lost, lost, {"seal": 1}]
+    run = keep({"turns": turns, "settings": CAMERA})
+    run.until(1, 2, 3)
+    assert run.delivered == [1, 2, 3]
+    assert run.keeper.verdict is None
+
+
+def test_a_successor_without_its_guarantees_stops_the_sensor(keep: Keeper) -> None:
+    broken = {"fail": ["PrivacyError", "memory is not locked"]}
+    run = keep({"turns": [{"seal": 2, "healthy": True}, broken], "settings": CAMERA})
+    with pytest.raises(PrivacyError, match="not locked"):
+        run.keeper.run()
+    assert run.delivered == [1, 2]
+
+
+def test_a_paused_sensor_s_successor_keeps_the_camera_closed(keep: Keeper) -> None:
+    looks = {"seal": 2, "healthy": True}
+    run = keep({"turns": [looks, {"seal": 1}], "settings": CAMERA}, {"methods": ["pause"]})
+    run.when(lambda: run.keeper.health.recycled == 1 and run.keeper.vision.ready)
+    assert not run.notes("vision", "Resume") and run.delivered == [1, 2]
+
+
+def test_a_clip_is_not_recycled(keep: Keeper) -> None:
+    looks = {"seal": 4, "healthy": True, "settings": {"privacy": {"recycle_after": 2}}}
+    run = keep(looks)
+    run.when(lambda: len(run.delivered) == 4 and run.keeper.health.vision.frames == 1)
+    assert run.keeper.heir.starts == 0
+
+
 def test_silent_child_is_replaced(keep: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadline, "VISION_S", 1.0)
     run = keep({"turns": [{"seal": 1}, {"seal": 1, "then": "end"}]})

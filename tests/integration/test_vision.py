@@ -38,10 +38,11 @@ def start(clip: Path) -> Iterator[Callable[..., Vision]]:
         *,
         recipient: bytes = keys.private_key().public_bytes(),
         realtime: bool = False,
+        paused: bool = False,
         **sections: dict[str, Any],
     ) -> Vision:
         tree = {"source": {"uri": str(uri), "realtime": realtime}, **sections}
-        begun.append(Vision(tree, recipient))
+        begun.append(Vision(tree, recipient, paused=paused))
         return begun[-1]
 
     yield begin
@@ -165,6 +166,15 @@ def test_a_clip_that_breaks_off_gives_what_was_seen_and_an_error(
 
 def test_a_camera_that_is_not_there(start: Callable[..., Vision]) -> None:
     assert "/dev/video63" in refused(start("/dev/video63"), 12, CameraError)
+
+
+def test_a_successor_is_ready_without_the_camera_and_looks_when_it_may(
+    start: Callable[..., Vision],
+) -> None:
+    vision = start("/dev/video63", paused=True)
+    vision.wait_for(messages.VisionReady)
+    vision.tell(messages.Retire())  # not needed after all
+    assert vision.ended() == 0
 
 
 def test_a_source_without_a_driver(start: Callable[..., Vision]) -> None:

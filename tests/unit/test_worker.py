@@ -20,7 +20,7 @@ from firmware.key_statement import RecipientKey
 from firmware.record import Interaction
 from firmware.sealing import Recipient
 from firmware.vision import memory, worker
-from firmware.vision.frames import Frame
+from firmware.vision.frames import Closed, Frame
 from firmware.vision.pipeline import BUFFERS, Pipeline
 from firmware.vision.worker import Worker
 from tests import keys
@@ -112,6 +112,7 @@ class Bench:
         live: bool = False,
         lease: int | None = 100,
         recipient: Recipient | None = None,
+        paused: bool = False,
     ) -> Camera:
         """Run to the end of the script."""
         camera = Camera(script, live=live)
@@ -121,10 +122,11 @@ class Bench:
             self.vision,
             camera.open,
             self.pipeline,
-            source=camera,
+            source=Closed(settings.Source()) if paused else camera,
             recipient=recipient or keys.recipient(),
             rotate=RecipientKey(self.operator_pem).take,
             device=DEVICE,
+            paused=paused,
         )
         self._ear.start()
         try:
@@ -255,6 +257,30 @@ def test_a_termination_signal_is_an_orderly_stop(bench: Bench) -> None:
 
     bench.run([*frames(15, *SOMEBODY), terminate, *frames(1000, *SOMEBODY)])
     assert len(bench.sealed) == 1 and bench.opened()[0].dwell_ms < 1000
+
+
+def test_it_retires_when_the_visitor_has_left_and_not_before(bench: Bench) -> None:
+    retire = bench.telling(messages.Retire())
+    camera = bench.run([*frames(8, *SOMEBODY), retire, *frames(8, *SOMEBODY), *frames(1000)])
+    assert [record.dwell_ms for record in bench.opened()] == [600]
+    assert camera.closed and not any(isinstance(m, messages.SourceEnded) for m in bench.heard)
+
+
+def test_it_retires_at_once_when_nobody_is_in_view(bench: Bench) -> None:
+    bench.run([*frames(3), bench.telling(messages.Retire()), *frames(10), *frames(10, *SOMEBODY)])
+    assert not bench.sealed
+
+
+def test_a_successor_opens_the_camera_when_it_may(bench: Bench) -> None:
+    bench.tell(messages.SelfTest())  # heard while it rests
+    bench.tell(messages.Resume())
+    camera = bench.run(frames(15, *SOMEBODY), live=True, paused=True)
+    assert camera.opened == 1
+
+
+def test_a_successor_that_is_not_wanted_never_opens_the_camera(bench: Bench) -> None:
+    bench.tell(messages.Stop())
+    assert bench.run(frames(15), live=True, paused=True).opened == 0
 
 
 def test_pause_seals_what_is_open_and_closes_the_camera_until_resume(bench: Bench) -> None:
