@@ -79,7 +79,9 @@ class Tracking(_Section, frozen=True):
     high_score: Fraction = 0.6
     confirm_after: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     """Detections that make a tentative track a confirmed one."""
-    max_lost_s: Seconds = 1.5
+    max_lost_s: Annotated[float, msgspec.Meta(ge=0.0, le=10.0)] = 1.5
+    """Until then a visitor may only be hidden, so that long something of one who has left remains:
+    the twin may change it, and must not keep anybody for a day."""
 
 
 class Attributes(_Section, frozen=True):

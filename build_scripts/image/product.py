@@ -146,7 +146,7 @@ def compile_libraries(machine: str, folder: Path) -> None:
     compiler = "gcc" if machine == "x86_64" else "aarch64-linux-gnu-gcc"
     tools.require(compiler)
     folder.mkdir(parents=True)
-    for name in (native.ZERO_ON_FREE, native.SCRUB):
+    for name in native.NAMES:
         source = native.SOURCES / f"{name}.c"
         target = folder / native.file_name(source, machine)
         tools.run([compiler, *native.FLAGS, source.name, "-o", target], cwd=source.parent)

@@ -62,7 +62,7 @@ class TwinForm(forms.Form):
         min_value=0, max_value=1, required=False, label="Least likelihood of a face"
     )
     max_lost_s = forms.FloatField(
-        min_value=0, max_value=60, required=False, label="Seconds a face may be hidden"
+        min_value=0, max_value=10, required=False, label="Seconds a face may be hidden"
     )
     minimum_dwell_s = forms.FloatField(
         min_value=0, max_value=3600, required=False, label="Shortest stay that counts, seconds"

@@ -123,6 +123,7 @@ def test_twin_changes_what_it_may() -> None:
         {"sealing": {"recipient": "/other"}},
         {"hub": {"host": "elsewhere"}},
         {"detection": {"score": 0.7, "width_px": 640}},
+        {"tracking": {"max_lost_s": 86_400}},  # nobody would ever be forgotten
         {"detection": 5},
         {"detection": None},
         {"nothing": {}},
