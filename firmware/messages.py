@@ -137,6 +137,11 @@ class SelfTested(Message, frozen=True):
     took_ms: Count
 
 
+class Retired(Message, frozen=True):
+    """Everything is sealed and wiped and the camera closed: the successor may have it, before
+    this process has quite gone."""
+
+
 class SourceEnded(Message, frozen=True):
     """A video file came to its end and every interaction in it is sealed."""
 
@@ -224,7 +229,9 @@ class UplinkHealth(Message, frozen=True):
     last_fault: UplinkFault = "none"
 
 
-FromVision: TypeAlias = VisionReady | Sealed | VisionHealth | SelfTested | SourceEnded | Failed
+FromVision: TypeAlias = (
+    VisionReady | Sealed | VisionHealth | SelfTested | Retired | SourceEnded | Failed
+)
 ToVision: TypeAlias = (
     StartVision | NumberLease | Recipient | Pause | Resume | Retire | Patch | SelfTest | Stop
 )

@@ -148,14 +148,18 @@ class Supervisor:
             tree = settings.builtins(self.settings)
             self.uplink.start(messages.StartUplink(tree, self.device, self.recipient_key))
         if running and self.vision.child is None and self.heir.ready:
-            self.vision, self.heir = self.heir, self.vision
-            self.health.recycled += 1
-            self._let_look()
-            if not self._paused:
-                self.vision.post(messages.Resume())
+            self._succeed()
         elif running and self.vision.due and (self.numbers.known or self._contact):
             self.vision.start(self._first_words(paused=self._paused))
             self._let_look()
+
+    def _succeed(self) -> None:
+        """The heir is vision now; the ward of the one before is free for the next heir."""
+        self.vision, self.heir = self.heir, self.vision
+        self.health.recycled += 1
+        self._let_look()
+        if not self._paused:
+            self.vision.post(messages.Resume())
 
     def _first_words(self, *, paused: bool) -> messages.StartVision:
         tree = settings.builtins(self.settings)
@@ -198,6 +202,8 @@ class Supervisor:
                 self.health.note(message)
                 if not message.passed:
                     self._untold, self._next_health = True, 0.0
+            case messages.Retired() if self.heir.ready and self.phase is Phase.RUNNING:
+                self._succeed()
             case messages.SourceEnded():
                 self.stop("source ended")
 
@@ -242,7 +248,7 @@ class Supervisor:
                 "model_set": self.health.model_set,
                 "numbers": self.numbers.mark,
                 "paused": self._paused,
-                "capabilities": {"mode": self._mode, "context": self._context},
+                "capabilities": {"mode": self._mode, "context": self.settings.policy.context},
             }
         )
 
@@ -366,15 +372,10 @@ class Supervisor:
     def _mode(self) -> str:
         return self.settings.policy.mode
 
-    @property
-    def _context(self) -> str:
-        return self.settings.policy.context
-
     def _health_record(self) -> dict[str, Any]:
         planned = self.health.recycled + (self.heir.child is not None)
-        visions = self.vision.starts + self.heir.starts - planned
-        starts = {"vision": visions, "uplink": self.uplink.starts}
-        self.health.restarts = {name: max(count - 1, 0) for name, count in starts.items()}
+        visions, uplinks = self.vision.starts + self.heir.starts - planned, self.uplink.starts
+        self.health.restarts = {"vision": max(visions - 1, 0), "uplink": max(uplinks - 1, 0)}
         return self.health.record(
             waiting=len(self.outbox),
             delivered=self.outbox.delivered,

@@ -101,7 +101,9 @@ class Worker:
                 self._empty()
             finally:
                 self._source.close()
-        if not self._stopping:
+        if self._retiring:
+            messages.send(self._channel, messages.Retired())
+        elif not self._stopping:
             log("camera_ended", frames=self._tally.frames)
             messages.send(self._channel, messages.SourceEnded(self._tally.frames))
 

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from firmware import launcher, messages, settings
 from firmware.envelope import Suite, split
@@ -23,21 +22,14 @@ from hil.recycling.vision import LOOKED
 RECYCLE_AFTER = 2
 
 
-class Gap(NamedTuple):
-    """Between the last frame that one process looked at and the first of the next."""
-
-    milliseconds: int
-
-
 class Rig:
     """A supervisor over real vision processes.
 
     Attributes:
-        started_at: of each vision process, by its number, monotonic seconds.
         sealed: envelopes, as they reach the outbox.
     """
 
-    def __init__(self, folder: Path, key: PrivateKey) -> None:
+    def __init__(self, folder: Path, key: PrivateKey, recycle_after: int) -> None:
         (folder / "numbers").write_text("0\n")
         self.sealed: list[bytes] = []
         self._looked, self._write = os.pipe()
@@ -47,7 +39,7 @@ class Rig:
         tree = {
             "source": {"uri": "scene://hall", "width_px": 640, "height_px": 360},
             "identity": {"directory": str(folder)},
-            "privacy": {"recycle_after": RECYCLE_AFTER},
+            "privacy": {"recycle_after": recycle_after},
         }
         self._keeper = Supervisor(
             settings.check(tree),
@@ -63,15 +55,16 @@ class Rig:
 
         self._keeper.outbox.put = note  # type: ignore[method-assign]
 
-    def run(self) -> list[Gap]:
-        """Run to the end of the scene."""
+    def run(self) -> list[int]:
+        """Run to the end of the scene; returns for each replacement the milliseconds between the
+        last frame that one process looked at and the first of the next."""
         self._keeper.run()
         os.close(self._write)
         with os.fdopen(self._looked, "rb") as looked:
             frames = list(LOOKED.iter_unpack(looked.read()))
         period_ms = 1000 / hall.SCRIPT.camera.frames_per_s
         return [
-            Gap(round((index - before) * period_ms))
+            round((index - before) * period_ms)
             for (process, before), (other, index) in itertools.pairwise(frames)
             if other != process
         ]
@@ -92,23 +85,31 @@ class Rig:
         return launcher.Child(process, ours)
 
 
-def main() -> None:
+def measured(recycle_after: int) -> tuple[int, list[int]]:
+    """Interactions that were counted, all of them opened, and the gaps in ascending order."""
     key = PrivateKey.generate(Suite.MLKEM768_X25519)
     with tempfile.TemporaryDirectory() as folder:
-        rig = Rig(Path(folder), key)
-        gaps = sorted(gap.milliseconds for gap in rig.run())
+        rig = Rig(Path(folder), key, recycle_after)
+        gaps = sorted(rig.run())
     for envelope in rig.sealed:
         _, info, ciphertext = split(envelope)
         key.decrypt(ciphertext, info)
+    return len(rig.sealed), gaps
+
+
+def main() -> None:
+    counted, gaps = measured(RECYCLE_AFTER)
+    undisturbed, _ = measured(0)
     figures = {
         "visitors": hall.VISITORS,
-        "counted": len(rig.sealed),
+        "counted": counted,
+        "counted_without_recycling": undisturbed,
         "replacements": len(gaps),
         "gap_ms_median": gaps[len(gaps) // 2] if gaps else None,
         "gap_ms_most": gaps[-1] if gaps else None,
     }
     for name, figure in figures.items():
-        print(f"{name:<15} {figure:>6}")
+        print(f"{name:<26} {figure:>6}")
     print(report.write("recycling", figures))
 
 

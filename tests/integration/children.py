@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,9 @@ from firmware import messages
 
 def vision(channel: socket.socket, script: dict[str, Any]) -> None:
     """Seals `seal` records, then waits, crashes, fails, ends its source or goes silent."""
-    if "selftest" in script:
-        messages.send(channel, messages.SelfTested(*script["selftest"]))
-    if script.get("fail"):
-        name, problem = script["fail"]
-        messages.send(channel, messages.Failed(name, problem, "mend it"))
-        sys.exit(12)
+    for figures in script.get("selftests", ()):
+        messages.send(channel, messages.SelfTested(*figures))
+    _fail(channel, script, 12)
     messages.send(channel, messages.VisionReady("00c0ffee"))
     numbers = _rest(channel, script) if script["paused"] else []
     for _ in range(script.get("seal", 0)):
@@ -52,14 +50,14 @@ def vision(channel: socket.socket, script: dict[str, Any]) -> None:
         _note(script, message)
     if script.get("seal_at_stop") and numbers:
         messages.send(channel, messages.Sealed(numbers[0], b"sealed at stop"))
+    for seconds in script.get("lingers_s", ()):
+        messages.send(channel, messages.Retired())
+        time.sleep(seconds)
 
 
 def uplink(channel: socket.socket, script: dict[str, Any]) -> None:
     """Acknowledges what it gets, all of it or the first `acknowledge` only, then lives or dies."""
-    if script.get("fail"):
-        name, problem = script["fail"]
-        messages.send(channel, messages.Failed(name, problem, "mend it"))
-        sys.exit(16)
+    _fail(channel, script, 16)
     messages.send(channel, messages.UplinkReady("hub", script.get("mark", 0)))
     if "desired" in script:
         messages.send(channel, messages.Desired(7, script["desired"]))
@@ -76,6 +74,13 @@ def uplink(channel: socket.socket, script: dict[str, Any]) -> None:
             for name in script.pop("methods", ()):
                 messages.send(channel, messages.MethodCall("1", name, {}))
             messages.send(channel, messages.Delivered((message.number,)))
+
+
+def _fail(channel: socket.socket, script: dict[str, Any], status: int) -> None:
+    if script.get("fail"):
+        name, problem = script["fail"]
+        messages.send(channel, messages.Failed(name, problem, "mend it"))
+        sys.exit(status)
 
 
 def _rest(channel: socket.socket, script: dict[str, Any]) -> list[int]:

@@ -223,7 +223,7 @@ def test_twin_never_shows_a_pause_that_a_restart_has_ended(keep: Keeper) -> None
 def test_a_failed_selftest_is_told_before_the_sensor_stops(keep: Keeper) -> None:
     """Also when the hub is not there yet: who runs the fleet must hear why it is silent."""
     found = {
-        "selftest": [False, 3, 27, 400],
+        "selftests": [[False, 3, 27, 400]],
         "fail": ["PrivacyError", "the self-test found 3 traces"],
     }
     run = keep(found, {"turns": [{"fail": ["UplinkError", "no hub"]}, {}]})
@@ -238,7 +238,7 @@ def test_a_failed_selftest_is_told_before_the_sensor_stops(keep: Keeper) -> None
 
 
 def test_a_passed_selftest_outlasts_the_process_that_did_it(keep: Keeper) -> None:
-    done = {"selftest": [True, 0, 27, 400], "seal": 1, "then": "crash"}
+    done = {"selftests": [[True, 0, 27, 400]], "seal": 1, "then": "crash"}
     run = keep({"turns": [done, {"seal": 1}], "settings": {"health": {"every_s": 1}}})
     run.when(lambda: len(run.delivered) == 2 and len(run.notes("uplink", "Health")) > 0)
     health = run.notes("uplink", "Health")[-1][1]
@@ -258,6 +258,16 @@ def test_a_successor_is_warm_before_vision_retires(keep: Keeper) -> None:
     assert health.recycled == 1 and run.keeper.heir.starts == run.keeper.vision.starts == 1
     run.keeper._health_record()
     assert health.restarts["vision"] == 0, "nothing went wrong"
+
+
+@pytest.mark.parametrize("way", [{"lingers_s": [60]}, {}])
+def test_the_successor_looks_as_soon_as_vision_has_let_go(
+    way: dict[str, Any], keep: Keeper
+) -> None:
+    """Before that process has gone, or when it has gone without saying so."""
+    run = keep({"turns": [{"seal": 2, "healthy": True, **way}, {"seal": 1}], "settings": CAMERA})
+    run.until(1, 2, 3)
+    assert run.delivered == [1, 2, 3]
 
 
 def test_a_successor_that_fails_is_tried_again_and_vision_looks_on(keep: Keeper) -> None:

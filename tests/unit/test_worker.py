@@ -263,7 +263,7 @@ def test_it_retires_when_the_visitor_has_left_and_not_before(bench: Bench) -> No
     retire = bench.telling(messages.Retire())
     camera = bench.run([*frames(8, *SOMEBODY), retire, *frames(8, *SOMEBODY), *frames(1000)])
     assert [record.dwell_ms for record in bench.opened()] == [600]
-    assert camera.closed and not any(isinstance(m, messages.SourceEnded) for m in bench.heard)
+    assert camera.closed and bench.heard[-1] == messages.Retired()
 
 
 def test_it_retires_at_once_when_nobody_is_in_view(bench: Bench) -> None:
