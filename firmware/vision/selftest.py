@@ -77,6 +77,7 @@ def run(pipeline: Pipeline, source: FrameSource) -> Outcome | None:
 def _show(pipeline: Pipeline, needles: Needles) -> set[str]:
     """Let the canary be seen and followed; returns the buffers that it is in."""
     frame = pipeline.frame
+    frame.image = None  # a picture that the camera has left on the GPU
     canary.draw(frame.pixels)
     for _ in range(TURNS):
         frame.captured_at_ns += _TURN_NS
