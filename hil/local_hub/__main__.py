@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rest-port", type=int, help="for flow-provision; none: no REST")
     parser.add_argument("--hub", action="append", default=[], help="name of a hub (default: host)")
     parser.add_argument(
+        "--also", action="append", default=[], help="another name or address that devices see"
+    )
+    parser.add_argument(
         "--authority", type=Path, action="append", default=[], help="PEM of a device authority"
     )
     parser.add_argument("--id-scope", default="0ne00000000")
@@ -105,6 +108,7 @@ def _options(state: Path, arguments: dict[str, Any]) -> Options:
         websocket_port=arguments["websocket_port"],
         rest_port=arguments["rest_port"],
         hubs=tuple(arguments["hub"]),
+        also=tuple(arguments["also"]),
         authorities=tuple(arguments["authority"]),
         id_scope=arguments["id_scope"],
         seed=arguments["seed"],

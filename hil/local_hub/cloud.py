@@ -29,6 +29,8 @@ class Options:
     rest_port: int | None = None
     hubs: tuple[str, ...] = ()
     """Names of the hubs; empty: one that is named by `host`."""
+    also: tuple[str, ...] = ()
+    """What else devices may call this address, as behind a translation of addresses."""
     authorities: tuple[Path, ...] = ()
     """PEM files of authorities whose devices every hub accepts by their common name."""
     id_scope: str = "0ne00000000"

@@ -31,7 +31,7 @@ class Server:
         options.state.mkdir(parents=True, exist_ok=True)
         self.options, self._clock = options, clock
         self.cloud = Cloud(options, clock)
-        hosts = (options.host, *self.cloud.hubs, "localhost")
+        hosts = (options.host, *self.cloud.hubs, *options.also, "localhost")
         self.handshakes = Handshakes(options.state, hosts, self.cloud.trusted)
         self.devices: dict[tuple[str, str], Connection] = {}
         """(hub, device) → its connection."""

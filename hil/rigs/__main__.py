@@ -16,8 +16,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from firmware.errors import ConfigError
 from hil import report
-from hil.rigs import page, results
+from hil.rigs import files, page, results
 
 _NAMES = {"process": "hil", "virtual": "rig"}
 _SCENARIOS = report.ROOT / "hil" / "scenarios"
@@ -33,16 +34,15 @@ def main(words: list[str] | None = None) -> int:
     )
     parser.add_argument("rig", help="name of a rig, or its file")
     parser.add_argument("--cuts", type=int, default=5, help="power cuts in mid-interaction (5)")
-    parser.add_argument("--interactions", type=int, default=500, help="of the soak (500)")
+    parser.add_argument("--interactions", type=int, default=0, help="of the soak (none)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments of power cuts")
     parser.add_argument("-k", metavar="WORDS", default="", help="only scenarios with such names")
     parser.add_argument("--report", metavar="NAME", help="name of the report")
     chosen = parser.parse_args(words)
-    file = Path(chosen.rig)
-    if not file.suffix:
-        file = Path(__file__).with_name(f"{chosen.rig}.yaml")
-    if not file.is_file():
-        parser.error(f"there is no rig file {file}")
+    try:
+        file = files.rig(chosen.rig)
+    except ConfigError as error:
+        parser.error(str(error))
     name = chosen.report or _NAMES.get(file.stem, file.stem)
     return run(file, name, chosen)
 
@@ -72,6 +72,7 @@ def run(file: Path, name: str, chosen: argparse.Namespace) -> int:
         scenarios=results.read(junit),
         said=_said(folder / "health.jsonl"),
         samples=_json(folder / "soak.json"),
+        last_soak=_last_soak() if name == "hil" else None,
     )
     path = report.write(name, {**found.figures(), "seconds": round(time.monotonic() - began)})
     page.write(found, json.loads(path.read_text("utf-8")), name)
@@ -93,6 +94,19 @@ def _said(file: Path) -> list[results.Said]:
 
 def _json(file: Path) -> list[dict[str, object]]:
     return list(json.loads(file.read_text("utf-8"))) if file.exists() else []
+
+
+def _last_soak() -> dict[str, object] | None:
+    """What `make soak` has left."""
+    file = report.REPORTS / "soak.json"
+    if not file.exists():
+        return None
+    known = json.loads(file.read_text("utf-8"))
+    return (
+        {**known["soak"], "commit": known["commit"], "date": known["date"]}
+        if known["soak"]
+        else None
+    )
 
 
 def _show(found: results.Results) -> None:

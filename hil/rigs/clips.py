@@ -19,9 +19,11 @@ WIDTH_PX, HEIGHT_PX, FRAMES_PER_S = 640, 360, 12.5
 """Small and slow, so that a rig of processes and a rig in an emulator can follow."""
 
 
-def standard(name: str) -> tuple[script.Script, Path]:
-    """A standard scene and its clip in the rigs' size."""
-    path = script.STANDARD / f"{name}.scene"
+def clip(name: str) -> tuple[script.Script, Path]:
+    """A scene of the rigs' own or of the standard set, and its clip in the rigs' size."""
+    path = Path(__file__).with_name(f"{name}.scene")
+    if not path.exists():
+        path = script.STANDARD / path.name
     scene = script.load(path)
     small = msgspec.structs.replace(
         scene.camera, width_px=WIDTH_PX, height_px=HEIGHT_PX, frames_per_s=FRAMES_PER_S
@@ -30,13 +32,13 @@ def standard(name: str) -> tuple[script.Script, Path]:
     sources = [path, Path(__file__), *sorted(Path(script.__file__).parent.glob("*.py"))]
     digest = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()[:12]
     folder = report.ROOT / "build" / "hil" / "clips"
-    clip = folder / f"{name}-{digest}.mp4"
-    if not clip.exists():
+    made = folder / f"{name}-{digest}.mp4"
+    if not made.exists():
         partial = folder / f"partial-{os.getpid()}-{name}.mp4"
         truth = write_video(Scene(scene), partial)
-        truth.replace(clip.with_suffix(".truth.json"))
-        partial.replace(clip)
-    return scene, clip
+        truth.replace(made.with_suffix(".truth.json"))
+        partial.replace(made)
+    return scene, made
 
 
 def truth(clip: Path) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def truth(clip: Path) -> dict[str, Any]:
     return known
 
 
-def visible_s(clip: Path) -> tuple[float, float]:
-    """From when to when the first visitor of a clip is in view."""
-    first = truth(clip)["interactions"][0]
-    return first["from_s"], first["to_s"]
+def visible_s(clip: Path, who: int = 0) -> tuple[float, float]:
+    """From when to when a visitor of a clip is in view."""
+    stay = truth(clip)["interactions"][who]
+    return stay["from_s"], stay["to_s"]

@@ -26,7 +26,7 @@ from hil import report
 from hil.demo import pilot
 from hil.local_hub import Event, ServiceError, running
 from hil.local_hub.capture import event
-from provisioning.authority import Authority
+from provisioning.authority import DEVICE_DAYS, Authority
 from provisioning.issued import Issued
 
 RECIPIENT_FILE, TRUST_FILE, SETTINGS_FILE = "recipient.pub", "hub-roots.pem", "sensor.toml"
@@ -57,24 +57,28 @@ class LocalCloud(Driver):
         self._envelopes: dict[tuple[str, int], set[bytes]] = defaultdict(set)
         self.refused: list[SealError] = []
         """What arrived and cannot be true."""
-        self._batch = Authority.root("Rig root").batch("Rig batch")
-        self._issued = Issued(self.folder / "authority")
         self._stack = contextlib.ExitStack()
         host = self.host or pilot.loopback()
         self.address = self.seen_as or host
-        names = ["--hub", self.address] if self.seen_as else []
+        names = ["--also", self.address] if self.seen_as else []
         self.hub = self._stack.enter_context(running(self.folder / "hub", host, *names))
-        self.hub.enrol("rig", group=True, certificates=[self._batch.certificate])
+        root = Authority.root("Rig root")
+        self.join(root.batch("Rig batch"), Issued(self.folder / "authority"))
         self._secret, self._public = keygen(self.folder / "recipient")
 
     def on_deactivate(self) -> None:
         self._stack.close()
 
+    def join(self, batch: Authority, issued: Issued, days: int = DEVICE_DAYS) -> None:
+        """Let devices of this batch in, and sign the next ones with it."""
+        self._batch, self._issued, self._days = batch, issued, days
+        self.hub.enrol("rig", group=True, certificates=[batch.certificate])
+
     def issue(self, device: str, request: bytes) -> bytes:
         """Sign a device's request; → what belongs on it as `device.pem`."""
-        certificate = self._batch.device(request, device=device)
-        self._issued.keep(device, certificate)
-        trust = DeviceTrust.from_folder(self.folder / "authority" / "issued")
+        certificate = self._batch.device(request, days=self._days, device=device)
+        kept = self._issued.keep(device, certificate)
+        trust = DeviceTrust.from_folder(kept.parent)
         self._reader = Reader([PrivateKey.load(self._secret)], trust)
         return certificate
 
@@ -97,6 +101,7 @@ class LocalCloud(Driver):
                 "retry_s": 0.5,
                 "retry_most_s": 2.0,
                 "first_contact_s": 0.0,
+                "gateway": self.seen_as,
             },
             "health": {"every_s": self.health_every_s},
         }

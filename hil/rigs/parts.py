@@ -112,3 +112,31 @@ class NetworkProtocol(abc.ABC):
     @abc.abstractmethod
     def up(self) -> None:
         """Everything does again."""
+
+
+class MachineProtocol(abc.ABC):
+    """What of a machine its board has to know.
+
+    Attributes:
+        boots: how often it was switched on.
+        powered: whether it is on.
+    """
+
+    boots: int
+    powered: bool
+
+    @abc.abstractmethod
+    def set_clock(self, offset_s: int) -> bool:
+        """See `BoardProtocol.set_clock`; → whether the running board must be told the time."""
+
+
+class StorageProtocol(abc.ABC):
+    """The disk or card that a board starts from, while the board has no power."""
+
+    @abc.abstractmethod
+    def write_disk(self, image: Path) -> None:
+        """Write a whole image to it."""
+
+    @abc.abstractmethod
+    def open_disk(self) -> Path:
+        """The file or device node where this machine can read it."""

@@ -8,6 +8,7 @@ else is as ever: the shipped models, the wipes, the seals, the numbers, the hub.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,11 +36,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Beside the clip's URI: three eighths of a second are a stay, and as many end it."""
 
+WARM = 5000
+"""Interactions before the first that is judged: an allocator goes on touching pages for the first
+time until the worst moment of a few thousand visitors has been met."""
 PARTS = 20
-"""A soak is cut into so many equal parts, each of which gives one point."""
-WARM_PARTS = 2
-"""So many at the beginning are left out: caches fill, and the allocator finds its size."""
-_T_95 = {9: 2.26, 12: 2.18, 16: 2.12, 18: 2.10}
+"""What is judged is cut into so many equal parts, each of which gives one point."""
+_PAGE_KB = 4.0
+"""Resident memory is counted in pages: a point of it is not known better."""
+_T_95 = {8: 2.31, 18: 2.10}
+"""Degrees of freedom → two-sided 95 % quantile of Student's t."""
 
 
 class Sample(NamedTuple):
@@ -95,11 +100,12 @@ def clip(groups: int) -> Path:
     return path
 
 
-def slope(points: Sequence[tuple[float, float]]) -> Slope:
+def slope(points: Sequence[tuple[float, float]], known_to: float = 0.0) -> Slope:
     """Least squares through (interactions, value), with the t interval of its residuals.
 
     Args:
-        points: at least five; means of parts, so that neighbours hardly depend on each other.
+        points: 10 or 20 means of parts, so that neighbours hardly depend on each other.
+        known_to: how well a value can be measured at best; residuals do not count as smaller.
     """
     x, y = np.array(points, float).T
     x = x / 1000
@@ -107,40 +113,53 @@ def slope(points: Sequence[tuple[float, float]]) -> Slope:
     about = x - x.mean()
     per_1000 = float(about @ (y - y.mean()) / (about @ about))
     rest = y - y.mean() - per_1000 * about
-    error = math.sqrt(float(rest @ rest) / (n - 2) / float(about @ about))
-    t = next((value for degrees, value in sorted(_T_95.items()) if n - 2 <= degrees), 2.0)
+    spread = max(math.sqrt(float(rest @ rest) / (n - 2)), known_to)
+    error = spread / math.sqrt(float(about @ about))
+    t = _T_95[n - 2]
     return Slope(round(per_1000, 3), round(per_1000 - t * error, 3), round(per_1000 + t * error, 3))
 
 
 def parts(
     samples: Sequence[Sample], figure: Callable[[Sample], float]
 ) -> list[tuple[float, float]]:
-    """(interactions, mean) of each part behind the warm ones that has samples."""
-    last = samples[-1].interactions
+    """(interactions, mean) of each part of what is judged."""
     found = []
-    for part in range(WARM_PARTS, PARTS):
-        low, high = last * part / PARTS, last * (part + 1) / PARTS
-        inside = [figure(one) for one in samples if low < one.interactions <= high]
-        if inside:
-            found.append(((low + high) / 2, sum(inside) / len(inside)))
+    for inside in _cut(samples):
+        values = [figure(one) for one in inside]
+        middle = sum(one.interactions for one in inside) / len(inside)
+        found.append((middle, sum(values) / len(values)))
     return found
 
 
+def _cut(samples: Sequence[Sample]) -> list[list[Sample]]:
+    last = samples[-1].interactions
+    edges = [WARM + (last - WARM) * part / PARTS for part in range(PARTS + 1)]
+    return [
+        [one for one in samples if low < one.interactions <= high]
+        for low, high in itertools.pairwise(edges)
+    ]
+
+
 def figures(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Slopes with their intervals; files and threads at the first look and at the last."""
+    """Slopes with their intervals; most files and threads in the first part and in the last.
+
+    Args:
+        samples: of a soak that is longer than `WARM`, with some in each part.
+    """
     names = sorted({one.name for sample in samples for one in sample.processes})
     whole = [one for one in samples if len(one.processes) == len(names)]
-    warm = next(one for one in whole if one.interactions * PARTS > whole[-1].interactions)
+    first, *_, end = _cut(whole)
     latency = parts(samples, lambda one: one.frame_ms_p95)
     return {
         "rss_slope_kb_per_1000": {
-            name: slope(parts(whole, functools.partial(_rss_kb, name)))._asdict() for name in names
+            name: slope(parts(whole, functools.partial(_rss_kb, name)), _PAGE_KB)._asdict()
+            for name in names
         },
         "rss_kb": {name: _of(whole[-1], name).rss_kb for name in names},
-        "files_at_first": {name: _of(warm, name).files for name in names},
-        "files": {name: _of(whole[-1], name).files for name in names},
-        "threads_at_first": {name: _of(warm, name).threads for name in names},
-        "threads": {name: _of(whole[-1], name).threads for name in names},
+        "files_at_first": {name: max(_of(one, name).files for one in first) for name in names},
+        "files": {name: max(_of(one, name).files for one in end) for name in names},
+        "threads_at_first": {name: max(_of(one, name).threads for one in first) for name in names},
+        "threads": {name: max(_of(one, name).threads for one in end) for name in names},
         "frame_ms_p95": {
             **slope(latency)._asdict(),
             "first": round(latency[0][1], 1),

@@ -52,6 +52,7 @@ class SensorStrategy(Strategy):
         title: what the rig is, for people.
         patience_s: the longest that this rig takes for one step.
         settle_s: the longest that a visitor's record takes from his last frame to the hub.
+        slower: how many seconds a second of a scene takes before this rig's camera.
         soak_visitor_s: the longest that a visitor of a soak takes, on average.
         cannot: ability → why this rig does not have it.
     """
@@ -66,6 +67,7 @@ class SensorStrategy(Strategy):
     title: str = attr.ib(default="")
     patience_s: float = attr.ib(default=60.0)
     settle_s: float = attr.ib(default=4.0)
+    slower: float = attr.ib(default=1.0)
     soak_visitor_s: float = attr.ib(default=0.5)
     cannot: dict[str, str] = attr.ib(factory=dict)
     status: Status = attr.ib(default=Status.unknown)
@@ -78,6 +80,7 @@ class SensorStrategy(Strategy):
         self.installed: dict[str, bytes] = {}
         """What provisioning wrote to the identity partition."""
         self._made = 0
+        self._next_name = ""
         self._flashed = self._provisioned = False
         self._powered_at = 0.0
         self._heard = 0  # health records of this device when it was switched on
@@ -90,8 +93,7 @@ class SensorStrategy(Strategy):
             RigError: the sensor does not get there in time.
         """
         wanted = Status[status] if isinstance(status, str) else status
-        for part in (self.cloud, self.power, self.board, self.camera, self.network):
-            self.target.activate(part)
+        self.activate()
         if wanted is Status.off:
             self.cut_power()
         elif wanted is Status.flashed or not self._flashed:
@@ -103,6 +105,15 @@ class SensorStrategy(Strategy):
             self.network.up()
             self.status = Status.provisioned
             self._step(Status.counting)
+
+    def activate(self) -> None:
+        """Switch on what the rig consists of, besides the board itself."""
+        for part in (self.cloud, self.power, self.board, self.camera, self.network):
+            self.target.activate(part)
+
+    def name_next(self, device: str) -> None:
+        """What the next device that is provisioned shall be called, instead of `rig-0001`, …"""
+        self._next_name = device
 
     def _step(self, to: Status) -> None:
         match to:
@@ -132,7 +143,8 @@ class SensorStrategy(Strategy):
 
     def _provision(self) -> None:
         self._made += 1
-        self.device = f"rig-{self._made:04}"
+        self.device = self._next_name or f"rig-{self._made:04}"
+        self._next_name = ""
         self._heard = 0
         request = self.board.request(self.device)
         own, eyes = self.board.settings(), self.camera.settings()
@@ -183,7 +195,7 @@ class SensorStrategy(Strategy):
 
     def count(self, name: str) -> tuple[Script, int]:
         """Show a standard scene; → it, and how many records have come of it."""
-        scene, clip = clips.standard(name)
+        scene, clip = clips.clip(name)
         before = len(self.interactions())
         self.camera.show(clip)
         self.passed(scene.seconds)
@@ -202,9 +214,8 @@ class SensorStrategy(Strategy):
         return found
 
     def passed(self, seconds: float) -> None:
-        """Let a scene pass, and the time in which its last records arrive."""
-        ends = time.monotonic() + seconds + self.settle_s
-        self.wait(lambda: time.monotonic() > ends, "time passes", seconds + 2 * self.settle_s)
+        """Let so much of a scene pass, and the time in which its last records arrive."""
+        time.sleep(seconds * self.slower + self.settle_s)
 
     def restore(self) -> None:
         """Take back what a scenario has done to the conditions; the sensor stays as it is."""

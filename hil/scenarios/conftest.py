@@ -18,7 +18,7 @@ Note: TypeAlias = Callable[[str, object], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cuts", type=int, default=5, help="power cuts in mid-interaction")
-    parser.addoption("--interactions", type=int, default=1000, help="of the soak")
+    parser.addoption("--interactions", type=int, default=0, help="of the soak; 0: none")
     kept = report.ROOT / "build" / "hil"
     parser.addoption("--kept", type=Path, default=kept, help="folder for what was said and seen")
     parser.addoption("--seed", type=int, default=1, help="of the moments of power cuts")

@@ -12,16 +12,16 @@ from hil.rigs.strategy import SensorStrategy
 from hil.scenarios.conftest import Note
 
 _LOOK_S = 0.5
-_STEADY_MS = 1.15
-"""By what part the p95 of a frame's time may be longer at the end than at the beginning: the
-machine may have been given other work meanwhile."""
 
 
 @pytest.mark.long
 @pytest.mark.needs("soak")
 def test_soak(rig: SensorStrategy, note: Note, request: pytest.FixtureRequest) -> None:
     """Memory of no process grows; files and threads stay; the last frames are as quick."""
-    wanted = request.config.getoption("interactions")
+    judged = request.config.getoption("interactions")
+    if not judged:
+        pytest.skip("not applicable: it takes a quarter of an hour; make soak runs it by itself")
+    wanted = soak.WARM + judged
     groups = 20 + wanted * 21 // 20 // soak.AT_ONCE  # so that its end is never seen
     source = {**soak.SETTINGS["source"], "uri": rig.camera.place(soak.clip(groups))}
     rig.transition("flashed")
@@ -56,12 +56,12 @@ def test_soak(rig: SensorStrategy, note: Note, request: pytest.FixtureRequest) -
     note(
         "soak",
         json.dumps(
-            {"interactions": samples[-1].interactions, "seconds": round(seconds), **figures}
+            {"interactions": judged, "warm_up": soak.WARM, "seconds": round(seconds), **figures}
         ),
     )
     for name, rss in figures["rss_slope_kb_per_1000"].items():
         assert rss["low"] <= 0, f"{name} grows by {rss} kB per 1,000 interactions"
-    assert figures["files"] == figures["files_at_first"], figures
-    assert figures["threads"] == figures["threads_at_first"], figures
-    latency = figures["frame_ms_p95"]
-    assert latency["last"] <= latency["first"] * _STEADY_MS or latency["low"] <= 0, latency
+    for kind in ("files", "threads"):
+        first, last = figures[f"{kind}_at_first"], figures[kind]
+        assert all(last[name] <= first[name] for name in last), f"more {kind}: {first} → {last}"
+    assert figures["frame_ms_p95"]["low"] <= 0, "frames take longer and longer"

@@ -19,7 +19,7 @@ def test_network_is_lost_and_what_waited_is_delivered(rig: SensorStrategy, note:
     rig.transition("counting")
     before = len(rig.interactions())
     rig.transition("offline")
-    scene, clip = clips.standard("crossing")
+    scene, clip = clips.clip("crossing")
     rig.camera.show(clip)
     rig.passed(scene.seconds)
     assert len(rig.interactions()) == before, "something came through a network that is away"
@@ -36,7 +36,7 @@ def test_camera_is_unplugged(rig: SensorStrategy, note: Note) -> None:
     """Who was in view is counted, the device says what it lacks, and goes on when it is back."""
     rig.transition("counting")
     before = len(rig.interactions())
-    scene, clip = clips.standard("one_passes")
+    scene, clip = clips.clip("one_passes")
     began, ended = clips.visible_s(clip)
     rig.camera.show(clip)
     time.sleep((began + ended) / 2)
@@ -60,8 +60,8 @@ def test_clock_is_wrong_at_boot(rig: SensorStrategy, note: Note) -> None:
     rig.cut_power()
     rig.board.set_clock(_WRONG_S)
     rig.transition("provisioned")
-    rig.camera.show(clips.standard("one_passes")[1])
-    rig.passed(clips.standard("one_passes")[0].seconds)
+    rig.camera.show(clips.clip("one_passes")[1])
+    rig.passed(clips.clip("one_passes")[0].seconds)
     assert not rig.cloud.connected(rig.device), "it takes a certificate from the future for good"
     rig.board.set_clock(0)
     set_at = time.monotonic()

@@ -27,7 +27,7 @@ def test_boot_to_first_record(rig: SensorStrategy, note: Note) -> None:
     rig.cut_power()
     rig.transition("counting")
     note("boot_to_counting_s", round(rig.powered_s, 1))
-    rig.camera.show(clips.standard("one_passes")[1])
+    rig.camera.show(clips.clip("one_passes")[1])
     rig.arrived(before + 1)
     note("boot_to_first_record_s", round(rig.powered_s, 1))
 

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from firmware.recipient import keygen
 from hil import report
+from provisioning.authority import Authority
+from provisioning.issued import Issued
 
 WORDS = "virgin or first_record or update"
 
@@ -30,3 +33,23 @@ def test_rig_of_processes_brings_up_a_sensor_and_says_what_it_cannot_show() -> N
     page = Path(report.REPORTS / "hil_short.html").read_text("utf-8")
     assert "Passed: 2 scenarios" in page and "to be shown on another: update" in page
     assert page.count("<svg") == 4, "temperature, memory, latency, queue"
+
+
+def test_factory_makes_a_unit_with_its_record_and_its_label(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('[source]\nuri = "/dev/video0"\n', "utf-8")
+    root = Authority.root("Factory root")
+    root.batch("q1").save(tmp_path / "ca", "q1")
+    _, public = keygen(tmp_path / "keys")
+    words = [sys.executable, "-m", "hil.factory", "--rig", "process", "--ca", tmp_path / "ca"]
+    words += ["--batch", "q1", "--first", "unit-01", "--settings", site, "--recipient", public]
+    words += ["--notice", "https://flow.example/notice/k3vd", "--out", tmp_path / "units"]
+    done = subprocess.run(
+        words, cwd=report.ROOT, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads((tmp_path / "units" / "unit-01.json").read_text())
+    assert (record["verdict"], record["why"]) == ("passed", "")
+    assert record["health"]["selftest"] == "passed"
+    assert record["certificate"]["serial"] in Issued(tmp_path / "ca").of("unit-01")[0].name
+    assert (tmp_path / "units" / "unit-01.svg").exists()

@@ -1,0 +1,295 @@
+"""A board that starts from the product's image, and a camera that is a disk with a clip.
+
+What needs the board's power off is done to its storage from outside; what needs it on, through a
+shell, which only an image of the flavour `rig` has.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import textwrap
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attr
+import cv2
+import numpy as np
+from labgrid.driver import Driver
+from labgrid.factory import target_factory
+from labgrid.protocol import CommandProtocol
+from labgrid.resource import Resource
+
+from hil import report
+from hil.rigs.parts import (
+    BoardProtocol,
+    CameraProtocol,
+    MachineProtocol,
+    Running,
+    StorageProtocol,
+)
+from hil.traces.needles import Index
+
+PARTITION = "/var/lib/flow-sensor"
+_CHUNK = 1 << 22
+_LINE = 2000
+"""Characters of a command on a serial console."""
+_UNPACK = (
+    "import base64, io, sys, tarfile; "
+    "packed = io.BytesIO(base64.b64decode(sys.stdin.read())); "
+    "tarfile.open(fileobj=packed).extractall(sys.argv[1])"
+)
+_PYTHON = "/opt/flow-sensor/bin/python"
+_REQUEST = f"""
+from pathlib import Path
+from firmware.uplink import identity
+print(identity.request(Path('{PARTITION}'), '{{device}}').decode())
+"""
+
+
+@target_factory.reg_resource
+@attr.s(eq=False)
+class Image(Resource):
+    """What `python -m build_scripts image` has left.
+
+    Args:
+        folder: below the checkout.
+    """
+
+    folder: str = attr.ib()
+
+    @property
+    def path(self) -> Path:
+        return report.ROOT / self.folder
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        known: dict[str, Any] = json.loads((self.path / "manifest.json").read_text("utf-8"))
+        return known
+
+
+@target_factory.reg_driver
+@attr.s(eq=False)
+class ImageBoard(Driver, BoardProtocol):
+    """Storage from outside, shell inside."""
+
+    bindings = {  # noqa: RUF012 - labgrid reads it from the class
+        "image": "Image",
+        "machine": MachineProtocol,
+        "storage": StorageProtocol,
+    }
+    makes = frozenset({"machine-id"})
+
+    def on_activate(self) -> None:
+        self._boot = 0
+
+    # ---- storage ---------------------------------------------------------------------------------
+
+    def flash(self) -> None:
+        self.storage.write_disk(self.image.path / self.image.manifest["disk"])
+        self._flashed = self.slots()
+
+    def identity(self) -> dict[str, bytes]:
+        """From a copy, after the journal was replayed, as the next boot would."""
+        start, length = self._partition("identity")
+        with tempfile.TemporaryDirectory(prefix="flow-rig-") as name:
+            folder = Path(name)
+            copy = folder / "identity.img"
+            with self.storage.open_disk().open("rb") as disk:
+                disk.seek(start)
+                copy.write_bytes(disk.read(length))
+            done = subprocess.run(["e2fsck", "-fy", copy], capture_output=True, check=False)
+            assert done.returncode < 4, done.stdout
+            words = ["debugfs", "-R", f"rdump / {folder}", str(copy)]
+            subprocess.run(words, capture_output=True, check=True)
+            shutil.rmtree(folder / "lost+found", ignore_errors=True)
+            copy.unlink()
+            return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def slots(self) -> dict[str, str]:
+        found = {}
+        with self.storage.open_disk().open("rb") as disk:
+            for name in ("root_a", "root_b"):
+                start, length = self._partition(name)
+                digest = hashlib.sha256()
+                disk.seek(start)
+                while length:
+                    part = disk.read(min(_CHUNK, length))
+                    digest.update(part)
+                    length -= len(part)
+                found[name] = digest.hexdigest()
+        return found
+
+    def search(self, needles: Index) -> int:
+        """All of the storage; of the slots, those that are not what was flashed."""
+        same = {name for name, digest in self.slots().items() if digest == self._flashed[name]}
+        hits, at = 0, 0
+        path = self.storage.open_disk()
+        with path.open("rb") as disk:
+            for part in self.image.manifest["partitions"]:
+                if part["name"] in same:
+                    hits += self._search(disk.read(part["start"] - at), needles)
+                    at = part["start"] + part["bytes"]
+                    disk.seek(at)
+            while rest := disk.read(_CHUNK):
+                hits += self._search(rest, needles)
+        return hits
+
+    def _search(self, content: bytes, needles: Index) -> int:
+        return sum(needles.search_bytes(content).values()) if content.strip(b"\0") else 0
+
+    def image_mb(self) -> float:
+        """Of the root file system with its hash tree, which is what an update carries too."""
+        known = self.image.manifest
+        return round(float(known["files"][known["root"]]["bytes"]) / 2**20, 1)
+
+    def _partition(self, name: str) -> tuple[int, int]:
+        found = next(each for each in self.image.manifest["partitions"] if each["name"] == name)
+        return found["start"], found["bytes"]
+
+    # ---- shell -----------------------------------------------------------------------------------
+
+    def request(self, device: str) -> bytes:
+        script = base64.b64encode(_REQUEST.format(device=device).encode()).decode()
+        lines = self.run(f"cd /opt/flow-sensor && echo {script} | base64 -d | {_PYTHON} -")
+        return ("\n".join(lines).strip() + "\n").encode()
+
+    def install(self, files: Mapping[str, bytes]) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:xz") as archive:
+            for name, content in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+        for part in textwrap.wrap(base64.b64encode(packed.getvalue()).decode(), _LINE):
+            self.run(f"printf %s {part} >> /run/put")
+        self.run(f"{_PYTHON} -c '{_UNPACK}' {PARTITION} < /run/put && rm /run/put && sync")
+        self.run("systemctl restart flow-setup flow-supervisor", timeout_s=120)
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        return {"identity": {"directory": PARTITION}, "privacy": {"strict": True}}
+
+    def processes(self) -> list[Running]:
+        found = []
+        for name in ("supervisor", "vision", "uplink"):
+            words = (
+                f"pid=$(pgrep -u flow-{name} -o python) && "
+                "echo $(grep VmRSS /proc/$pid/status) $(ls /proc/$pid/fd | wc -l) "
+                "$(ls /proc/$pid/task | wc -l)"
+            )
+            numbers = [int(each) for each in re.findall(r"\d+", " ".join(self.run(words)))]
+            found.append(Running(name, *numbers[:3]))
+        return found
+
+    def set_clock(self, offset_s: int) -> None:
+        """While it has power, 0 is what a time server would say."""
+        if self.machine.set_clock(offset_s):
+            self.run(f"date -s @{time.time():.0f}")
+            self.run("mkdir -p /run/systemd/timesync && touch /run/systemd/timesync/synchronized")
+
+    def heat(self, celsius: int, percent: int) -> None:
+        """Hold its clock rate down; how hot it is, the board says itself."""
+        del celsius
+        self.run(
+            "for each in /sys/devices/system/cpu/cpufreq/policy*; do "
+            f"echo $(($(cat $each/cpuinfo_max_freq) * {100 - percent} / 100)) "
+            "> $each/scaling_max_freq; done"
+        )
+
+    def run(self, words: str, timeout_s: float = 60.0) -> list[str]:
+        """Run a command on the board; → its lines."""
+        shell = self.target.get_driver(CommandProtocol, activate=False)
+        if self._boot != self.machine.boots:  # another boot, another login
+            self.target.deactivate(shell)
+            self._boot = self.machine.boots
+        self.target.activate(shell)
+        lines: list[str] = shell.run_check(words, timeout=timeout_s)
+        return lines
+
+
+@target_factory.reg_driver
+@attr.s(eq=False)
+class DiskCamera(Driver, CameraProtocol):
+    """A clip on a second disk, which the sensor plays as fast as it can, in the clip's own time.
+
+    Behind the scene comes a long time in which nobody is there.
+
+    Args:
+        every: only each so many-th frame of a clip is shown: an emulated processor needs a second
+            and more for one.
+        tail: frames without anybody behind a scene.
+    """
+
+    bindings = {"machine": "QemuMachine", "board": "ImageBoard"}  # noqa: RUF012
+    every: int = attr.ib(default=3)
+    tail: int = attr.ib(default=600)
+
+    def on_activate(self) -> None:
+        self.target.activate(self.machine)
+        self._write(None)
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        return {"source": {"uri": "/media/scene/clip.mp4", "realtime": False}}
+
+    def show(self, clip: Path) -> None:
+        if not self.machine.powered:
+            self._write(clip)
+            return
+        self.board.run("systemctl stop flow-supervisor media-scene.mount", timeout_s=120)
+        self._write(clip)
+        self.board.run("systemctl start media-scene.mount flow-supervisor", timeout_s=120)
+        ready = "journalctl -b -o cat -u 'flow-vision@*' --since -60s | grep -c vision_ready"
+        self.board.run(f"for try in $(seq 60); do {ready} && break; sleep 1; done", timeout_s=120)
+
+    def _write(self, clip: Path | None) -> None:
+        with tempfile.TemporaryDirectory(prefix="flow-rig-") as name:
+            content, image = Path(name) / "content", Path(name) / "scene.img"
+            content.mkdir()
+            self._thin(clip, content / "clip.mp4")
+            words = ["mke2fs", "-q", "-t", "ext4", "-L", "scene", "-d", str(content), str(image)]
+            subprocess.run([*words, "32M"], check=True, capture_output=True)
+            if self.machine.scene.exists():
+                with self.machine.scene.open("r+b") as scene:  # in place: the machine has it open
+                    scene.write(image.read_bytes())
+            else:
+                shutil.copyfile(image, self.machine.scene)
+
+    def _thin(self, clip: Path | None, into: Path) -> None:
+        """Every so many-th frame, then nobody."""
+        kept = (
+            report.ROOT / "build" / "hil" / "clips" / f"{clip.stem if clip else 'nobody'}-thin.mp4"
+        )
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            partial = kept.with_name(f"partial-{os.getpid()}.mp4")
+            self._draw(clip, partial)
+            partial.replace(kept)
+        shutil.copyfile(kept, into)
+
+    def _draw(self, clip: Path | None, into: Path) -> None:
+        size, rate = (640, 360), 12.5
+        picture = np.full((size[1], size[0], 3), 170, np.uint8)
+        writer = cv2.VideoWriter(
+            str(into), cv2.VideoWriter.fourcc(*"mp4v"), rate / self.every, size
+        )
+        if clip:
+            shown = cv2.VideoCapture(str(clip))
+            number = 0
+            while shown.grab():
+                if number % self.every == 0:
+                    writer.write(shown.retrieve()[1])
+                number += 1
+            shown.release()
+        for _ in range(self.tail):
+            writer.write(picture)
+        writer.release()
