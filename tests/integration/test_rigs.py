@@ -41,7 +41,8 @@ def test_factory_makes_a_unit_with_its_record_and_its_label(tmp_path: Path) -> N
     root = Authority.root("Factory root")
     root.batch("q1").save(tmp_path / "ca", "q1")
     _, public = keygen(tmp_path / "keys")
-    words = [sys.executable, "-m", "hil.factory", "--rig", "process", "--ca", tmp_path / "ca"]
+    words: list[str | Path] = [sys.executable, "-m", "hil.factory"]
+    words += ["--rig", "process", "--ca", tmp_path / "ca"]
     words += ["--batch", "q1", "--first", "unit-01", "--settings", site, "--recipient", public]
     words += ["--notice", "https://flow.example/notice/k3vd", "--out", tmp_path / "units"]
     done = subprocess.run(
