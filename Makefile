@@ -11,7 +11,7 @@ FLAVOUR ?= rig
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native models demo test check bench accuracy scenes faults hil soak proof proof-short mutations image flow flow-test flow-bench lock clean
+.PHONY: help setup native models demo test check bench accuracy scenes faults hil soak proof proof-short mutations image flow flow-check flow-postgres flow-browser flow-test flow-bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -87,13 +87,21 @@ $(FLOW)/.tests: $(FLOW)/.installed requirements/flow-test.txt
 flow: $(FLOW)/.installed  ## the web application on this machine, with a year of demo data
 	$(FLOW)/bin/python -m flow.embedded
 
-flow-test: $(FLOW)/.tests  ## its tests on SQLite and PostgreSQL, and in a browser (Debian's postgresql, chromium)
-	$(FLOW)/bin/python -m tests.flow.requirements
+flow-check: $(FLOW)/.tests  ## ruff, mypy --strict and its tests on SQLite
 	$(FLOW)/bin/ruff check flow tests/flow
 	$(FLOW)/bin/mypy --config-file tests/flow/mypy.ini
-	$(FLOW)/bin/python -m pytest -c tests/flow/pytest.ini tests/flow
+	$(FLOW)/bin/python -m pytest -c tests/flow/pytest.ini tests/flow -m "not browser"
+
+flow-postgres: $(FLOW)/.tests  ## the same tests on PostgreSQL (Debian's postgresql)
+	$(FLOW)/bin/python -m tests.flow.requirements
 	$(FLOW)/bin/python -m tests.flow.postgres $(FLOW)/bin/python -m pytest -c tests/flow/pytest.ini \
 	  tests/flow -m "not browser"
+
+flow-browser: $(FLOW)/.tests  ## its tests in a browser (Debian's chromium)
+	$(FLOW)/bin/python -m tests.flow.requirements
+	$(FLOW)/bin/python -m pytest -c tests/flow/pytest.ini tests/flow -m browser
+
+flow-test: flow-check flow-postgres flow-browser  ## all of FLOW's tests
 
 flow-bench: $(FLOW)/.tests  ## ingest, replay, crashes and pages on PostgreSQL → build/reports/flow.json
 	$(FLOW)/bin/python -m tests.flow.bench

@@ -31,6 +31,7 @@ PORT = 8600
 DAYS = 65
 """Of made-up visitors at three shops, so that the demo's own are not alone on the page."""
 START_S = 60.0
+TILES = ("Visitors", "Mean stay", "Looking")
 _TILE = re.compile(r'<h2>([^<]+)<.*?class="figure">([^<]*)</p>', re.DOTALL)
 _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 
@@ -55,7 +56,7 @@ def main() -> int:
     with _served(port) as address:
         tiles = look(address, password, f"/?site={site}&period=7d")
         shown = tiles.get("Visitors", "nothing")
-        said = ", ".join(f"{title.lower()} {value}" for title, value in tiles.items())
+        said = ", ".join(f"{name.lower()} {tiles[name]}" for name in TILES if name in tiles)
         print(f"flow: the overview says: {said}")
         print(f"flow: {address}/?site={site}   log in as {EMAIL}, password {password}", flush=True)
         if chosen.stay:

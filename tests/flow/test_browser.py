@@ -20,7 +20,12 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from flow import demo_data
 from flow.models import Customer, Role, Site, User
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(400),  # a browser on a busy machine is slow, and that is no fault
+]
+expect.set_options(timeout=30_000)
 
 CHROMIUM = "/usr/bin/chromium"
 WORDS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
@@ -104,6 +109,9 @@ def test_from_the_invitation_to_the_exported_report(browser: Browser, served: st
     assert_accessible(guest)
     guest.fill("input[name=name]", "Per")
     guest.fill("input[name=password]", PASSWORD)
+    guest.click(".reveal")
+    assert guest.get_attribute("input[name=password]", "type") == "text"
+    assert_accessible(guest)
     guest.click(SEND)
     guest.wait_for_selector(".tiles")
     text = guest.inner_text("body")
