@@ -42,7 +42,7 @@ def test_the_application_runs_from_the_images_files_alone(tmp_path: Path) -> Non
     for words, status in (
         (["setup", "--customer", "x"], 0),
         (["collectstatic", "--noinput"], 0),
-        (["ingest", "--capture", "nothing.jsonl"], SealError.exit_code),  # as far as the key, which is not there
+        (["ingest", "--capture", "nothing.jsonl"], SealError.exit_code),  # no key there
     ):
         done = subprocess.run(
             [sys.executable, "-m", "flow", *words],
