@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import Protocol, cast, get_args
 
 import numpy as np
 import pycuda.driver as cuda
 from numpy.typing import NDArray
 
 from firmware.drivers.gpu import DeviceArray, Gpu, translated
-from firmware.drivers.tensorrt_engine import TensorrtEngine
 from firmware.vision.crops import View, cut_of
 from firmware.vision.engine import Engine
 from firmware.vision.frames import Frame, GpuImage, Layout
@@ -19,6 +18,15 @@ from firmware.vision.letterbox import halvings_of, scale_of
 _LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 """In the order of the constants in kernels.cu."""
 _LARGEST_CHIP = 64
+
+
+class EngineOnGpu(Engine, Protocol):
+    """An engine whose input lies on the GPU; whatever writes it is queued on its stream."""
+
+    stream: cuda.Stream
+
+    @property
+    def input(self) -> DeviceArray: ...
 
 
 class GpuSampler:
@@ -35,7 +43,7 @@ class GpuSampler:
         self._uploaded: DeviceArray | None = None
         self._sums = gpu.allocate("chips.sums_on_gpu", (_LARGEST_CHIP, 4), np.float32)
         self._sums_here = gpu.pinned("chips.sums", (_LARGEST_CHIP, 4), np.float32)
-        self._last: tuple[TensorrtEngine, int] | None = None
+        self._last: tuple[EngineOnGpu, int] | None = None
 
     def letterbox(self, frame: Frame, engine: Engine) -> None:
         target = _on_gpu(engine)
@@ -95,7 +103,7 @@ class GpuSampler:
     def _sample(
         self,
         frame: Frame,
-        engine: TensorrtEngine,
+        engine: EngineOnGpu,
         *,
         region: tuple[int, int, int, int, int],
         affine: tuple[float, float, float, float, float, float],
@@ -122,7 +130,7 @@ class GpuSampler:
             *covered,
         )
 
-    def _upload(self, frame: Frame, engine: TensorrtEngine) -> None:
+    def _upload(self, frame: Frame, engine: EngineOnGpu) -> None:
         shape = frame.pixels.shape
         if self._staging is None or self._uploaded is None:
             self._staging = self._gpu.pinned("frame.staging", shape, np.uint8)
@@ -137,12 +145,12 @@ class GpuSampler:
         return GpuImage(self._uploaded.address, "bgr8", *self._frame_px)
 
 
-def _on_gpu(engine: Engine) -> TensorrtEngine:
-    assert isinstance(engine, TensorrtEngine), "the host's engines need the host's sampler"
-    return engine
+def _on_gpu(engine: Engine) -> EngineOnGpu:
+    assert isinstance(engine.input, DeviceArray), "the host's engines need the host's sampler"
+    return cast(EngineOnGpu, engine)
 
 
-def _place(engine: TensorrtEngine, row: int) -> int:
+def _place(engine: EngineOnGpu, row: int) -> int:
     """Address of one row of an engine's input."""
     return engine.input.address + row * engine.input.nbytes // engine.input.shape[0]
 

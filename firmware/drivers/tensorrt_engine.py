@@ -159,14 +159,14 @@ class TensorrtEngine:
             raise EngineError(
                 f"inference of {self.name} failed",
                 remedy="restart the sensor; when it happens again, check NVIDIA's driver (dmesg)",
-            ) from RuntimeError(*self._said[-1:])
+            ) from RuntimeError("; ".join(self._said))
 
     def _refused(self, path: Path) -> EngineError:
         error = EngineError(
             f"TensorRT refuses engine {path}",
             remedy=f"{engine_file.REBUILD}; when it happens again, free memory of the GPU",
         )
-        error.__cause__ = RuntimeError(*self._said[-1:])
+        error.__cause__ = RuntimeError("; ".join(self._said))
         return error
 
 
@@ -188,6 +188,6 @@ def _quiet_logger(vendor: Any, said: list[str]) -> Any:
 
         def log(self, severity: tensorrt.ILogger.Severity, msg: str) -> None:
             if severity in (self.Severity.INTERNAL_ERROR, self.Severity.ERROR):
-                said[:] = [msg]
+                said.append(msg)
 
     return Quiet()

@@ -23,7 +23,8 @@ from firmware.drivers import gpu_kernels
 from firmware.vision import native
 
 HERE = Path(__file__).resolve().parent
-CAPABILITY = (8, 7)
+CAPABILITY = (1, 0)
+"""Of no GPU that CUDA still knows: what lies in the cache for it is in nobody's way."""
 AMPLE = 1 << 32
 
 
@@ -36,7 +37,7 @@ def build(name: str = "libcuda.so.1") -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
         # Without contraction a product and a sum are rounded as in numpy.
-        command = ["g++", "-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC"]
+        command = ["g++", "-std=c++17", "-O3", "-ffp-contract=off", "-shared", "-fPIC"]
         command += [f"-Wl,-soname,{name}", f'-DKERNELS="{kernels}"', str(source)]
         subprocess.run([*command, "-o", unfinished], check=True, timeout=120)
         unfinished.replace(path)

@@ -23,7 +23,7 @@
 struct Dimensions {
     unsigned x, y, z;
 };
-static Dimensions blockIdx, blockDim, threadIdx;
+static Dimensions gridDim, blockIdx, blockDim, threadIdx;
 #define __global__
 #define __device__
 #include KERNELS
@@ -82,7 +82,7 @@ static Result enqueue(Stream *stream, Work work)
     return OK;
 }
 
-// Arguments lie in a buffer, each at a multiple of its size.
+// All threads, one after the other. Arguments lie in a buffer, each at a multiple of its size.
 template <class... A, size_t... I>
 static void call(void (*kernel)(A...), const char *buffer, std::index_sequence<I...>)
 {
@@ -91,7 +91,11 @@ static void call(void (*kernel)(A...), const char *buffer, std::index_sequence<I
      ...);
     std::tuple<A...> values;
     (memcpy((void *)&std::get<I>(values), buffer + offsets[I], sizeof(A)), ...);
-    std::apply(kernel, values);
+    for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
+        for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++)
+            for (threadIdx.y = 0; threadIdx.y < blockDim.y; threadIdx.y++)
+                for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++)
+                    std::apply(kernel, values);
 }
 
 template <class... A> static void call(void (*kernel)(A...), const char *buffer)
@@ -129,10 +133,10 @@ Result cuDriverGetVersion(int *version) { return *version = 13000, OK; }
 Result cuDeviceGetCount(int *count) { return *count = 1, OK; }
 Result cuDeviceGet(int *device, int number) { return *device = 0, number ? 101 : OK; }
 Result cuDeviceGetName(char *name, int size, int) { return strncpy(name, "fake GPU", size), OK; }
-Result cuDeviceComputeCapability(int *major, int *minor, int) { return *major = 8, *minor = 7, OK; }
+Result cuDeviceComputeCapability(int *major, int *minor, int) { return *major = 1, *minor = 0, OK; }
 Result cuDeviceGetAttribute(int *value, int attribute, int)
 {
-    return *value = attribute == 75 ? 8 : attribute == 76 ? 7 : 0, OK;
+    return *value = attribute == 75, OK;
 }
 Result cuDeviceTotalMem_v2(size_t *size, int) { return *size = 1ul << 32, OK; }
 Result cuDevicePrimaryCtxRetain(void **context, int) { return *context = &streams, OK; }
@@ -292,12 +296,9 @@ Result cuLaunchKernel(Kernel kernel, unsigned grid_x, unsigned grid_y, unsigned,
     // pairs of a key and a value: 1 the buffer of arguments, 2 the address of its size, 0 the end
     std::string arguments((const char *)extra[1], *(size_t *)extra[3]);
     return enqueue(stream, [=] {
+        gridDim = {grid_x, grid_y, 1};
         blockDim = {block_x, block_y, 1};
-        for (blockIdx.y = 0; blockIdx.y < grid_y; blockIdx.y++)
-            for (blockIdx.x = 0; blockIdx.x < grid_x; blockIdx.x++)
-                for (threadIdx.y = 0; threadIdx.y < block_y; threadIdx.y++)
-                    for (threadIdx.x = 0; threadIdx.x < block_x; threadIdx.x++)
-                        kernel(arguments.data());
+        kernel(arguments.data());
     });
 }
 Result cuLaunchHostFunc(Stream *stream, void (*function)(void *), void *given)

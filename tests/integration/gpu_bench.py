@@ -28,7 +28,7 @@ from tests.fake_hardware.tensorrt import serialized  # noqa: E402
 
 __all__ = ["DeviceArray", "Gpu", "GpuSampler", "TensorrtEngine", "fail_after", "load", "open_gpu"]
 
-HERE = Machine("tensorrt", "10.3.0", "8.7")
+HERE = Machine("tensorrt", "10.3.0", "1.0")
 
 
 def heal() -> None:

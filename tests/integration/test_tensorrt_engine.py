@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from firmware import engine_file
-from firmware.drivers import onnx_engine, tensorrt_vendor
+from firmware.drivers import onnx_engine, tensorrt_builder, tensorrt_vendor
 from firmware.engine_file import Machine
 from firmware.errors import EngineError
 from firmware.settings import Settings
@@ -172,9 +172,9 @@ def test_memory_of_the_gpu_that_nobody_wipes_cannot_be_had(gpu: Gpu) -> None:
 @pytest.mark.parametrize(
     ("machine", "says"),
     [
-        pytest.param(Machine("tensorrt", "10.7.0", "8.7"), "tensorrt 10.3.0", id="version"),
-        pytest.param(Machine("tensorrt_rtx", "10.3.0", "8.7"), "tensorrt_rtx", id="library"),
-        pytest.param(Machine("tensorrt", "10.3.0", "8.6"), "capability 8.7", id="GPU"),
+        pytest.param(Machine("tensorrt", "10.7.0", "1.0"), "tensorrt 10.3.0", id="version"),
+        pytest.param(Machine("tensorrt_rtx", "10.3.0", "1.0"), "tensorrt_rtx", id="library"),
+        pytest.param(Machine("tensorrt", "10.3.0", "8.6"), "capability 1.0", id="GPU"),
     ],
 )
 def test_an_engine_of_another_machine_is_refused(
@@ -229,6 +229,25 @@ def test_an_engine_that_the_vendor_refuses(gpu: Gpu, built: Path, tmp_path: Path
     with pytest.raises(EngineError, match=r"refuses engine .*age\.engine") as caught:
         TensorrtEngine(gpu, folder, model)
     assert "malformed" in str(caught.value.__cause__)
+    assert not list(memory.adopted())
+
+
+def test_what_the_real_tensorrt_says_of_a_truncated_engine(
+    gpu: Gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its description says that it is whole, so the vendor's own library must find out."""
+    real = tensorrt_vendor.vendor("tensorrt_rtx")
+    machine = Machine("tensorrt_rtx", real.version, "8.6")
+    model = models.find(models.directory(), "gender")
+    (tmp_path / model.file).symlink_to(models.directory() / model.file)
+    tensorrt_builder.build(tmp_path, model, machine, precision="fp32")
+    path = engine_file.path(tmp_path, model)
+    content = path.read_bytes()[:-1000]
+    engine_file.write(path, content, gpu_bench.describe(model, content, 4, machine))
+    monkeypatch.setattr(tensorrt_vendor, "machine", lambda: machine)
+    with pytest.raises(EngineError, match=r"refuses engine .*gender\.engine") as caught:
+        TensorrtEngine(gpu, tmp_path, model)
+    assert "Serialization assertion" in str(caught.value.__cause__)
     assert not list(memory.adopted())
 
 
