@@ -96,14 +96,17 @@ class Twin:
             engine.close()
 
     def index_empty(self, index: Index) -> None:
-        """What stands in buffers now, and what engines make of zeros, is no trace of anybody."""
+        """What stands in buffers now, and what engines make of zeros and of the wall that is seen
+        beside every head, is no trace of anybody."""
         self._empty = {name: values.copy() for name, values in memory.buffers()}
         for values in self._empty.values():
             add_all(index, values)
+        wall_rgb = self.pipeline.frame.pixels[0, 0, ::-1].reshape(1, 3, 1, 1)
         for name, engine in self.engines.items():
             self._empty |= self._layers[name].of(engine.input)
-            for values in self._layers[name].of(np.zeros_like(engine.input)).values():
-                add_all(index, values)
+            for nobody in (np.zeros_like(engine.input), np.zeros_like(engine.input) + wall_rgb):
+                for values in self._layers[name].of(nobody).values():
+                    add_all(index, values)
 
     def index(self, index: Index, *, deep: bool) -> None:
         """Add all that stands in the buffers now and not in the empty scene.

@@ -113,21 +113,17 @@ class Index:
             list(self.counts).index(kind) + 1,
         )
 
-    def search(self, pid: int, *, strike: str = "") -> list[Hit]:
+    def search(self, pid: int) -> list[Hit]:
         """Look through all memory of a process that can be written; it must be stopped.
-
-        Args:
-            strike: kind that every needle which is met belongs to from now on.
 
         Raises:
             PermissionError: this process may not read that one.
         """
         found: list[Hit] = []
-        struck = list(self.counts).index(strike) + 1 if strike else 0
         for mapping in mappings(pid):
             hits, first = np.zeros(256, np.uint64), np.zeros(256, np.int64)
             for address, stretch in contents(pid, mapping, self._chunk):
-                self._search(stretch, address, hits, first, struck)
+                self._search(stretch, address, hits, first)
             found += [
                 Hit(kind, int(hits[number]), mapping.name, int(first[number]))
                 for number, kind in enumerate(self.counts, 1)
@@ -148,7 +144,6 @@ class Index:
         address: int,
         hits: NDArray[np.uint64],
         first: NDArray[np.int64],
-        strike: int = 0,
     ) -> None:
         self._native.search(
             ctypes.byref(self._table),
@@ -157,7 +152,6 @@ class Index:
             ctypes.c_int64(address),
             ctypes.c_void_p(hits.ctypes.data),
             ctypes.c_void_p(first.ctypes.data),
-            ctypes.c_uint8(strike),
         )
 
 

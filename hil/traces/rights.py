@@ -52,6 +52,7 @@ def enter_own_namespaces() -> list[Path]:
     uncovered = _cover(Path("/"), _mount_points())
     for folder in _SHARED:  # an ordinary user could not write into a layer over another's folder
         _mount(b"tmpfs", folder, b"tmpfs", 0)
+    os.chdir(Path.cwd())  # it was below the layer until now, and so were relative paths
     HOME.mkdir()
     _loopback_up()
     return uncovered

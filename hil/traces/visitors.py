@@ -17,18 +17,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.scenes import portraits, stage
-from hil.scenes.script import Camera
+from hil.scenes import portraits
 
 WIDTH_PX, HEIGHT_PX, FRAMES_PER_S = 1280, 720, 25
 HEAD_PX = 230
+WALL_BGR = (150, 140, 130)
 NOISE = 14
 """Largest change of a channel. More would hide the faces."""
 VARIATION = 3
 """What a clip's `seed` changes: nearly every pixel, and nothing that the program does."""
 
-FRAME_BYTES = 400_000
-"""More than a coded frame with three visitors takes."""
+LEAST_BYTES, FRAME_BYTES = 50_000, 400_000
+"""Of a coded frame: more than a decoder reads ahead, and more than three visitors take."""
 
 LEAD, SEEN, TAIL = 6, 12, 26
 """Frames: empty before a visit, in view, empty after it. After a wipe OpenCV seeks by decoding up
@@ -144,16 +144,16 @@ def write(
         frames = (av.VideoFrame.from_ndarray(p, format="bgr24") for p in pictures(script, seed))
         for frame in chain(frames, (None,)):  # None: what the encoder still holds
             for packet in stream.encode(frame):
-                container.mux(_filled(packet) if level else packet)
+                container.mux(_filled(packet, FRAME_BYTES if level else LEAST_BYTES))
     if cut:
         os.truncate(path, _place(path, script.last.marked[1]))
 
 
-def _filled(packet: Any) -> Any:
+def _filled(packet: Any, least: int) -> Any:
     """A packet made longer by a filler unit, which decoders pass over (H.264, 7.3.2.7)."""
     head, end = b"\0\0\0\1\x0c", b"\x80"
     content = bytes(packet)
-    filler = head + b"\xff" * (FRAME_BYTES - len(content) - len(head) - len(end)) + end
+    filler = head + b"\xff" * (least - len(content) - len(head) - len(end)) + end
     longer = av.Packet(content + filler)
     longer.stream, longer.time_base = packet.stream, packet.time_base
     longer.pts, longer.dts, longer.is_keyframe = packet.pts, packet.dts, packet.is_keyframe
@@ -170,29 +170,33 @@ def _place(path: Path, frame: int) -> int:
 
 def pictures(script: Programme, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
     """Every frame of the clip before it is encoded, u8 (H, W, 3) BGR."""
-    hall = empty_hall()
+    scene = wall()
     for index in range(script.frames):
-        picture = hall.copy()
+        picture = scene.copy()
         for visitor in script.visitors:
             if visitor.first <= index < visitor.last:
                 _draw(picture, visitor, index, seed)
         yield picture
 
 
-def empty_hall() -> NDArray[np.uint8]:
-    """The scene without visitors, in few colours: it stays small without loss."""
-    hall = stage.hall(stage.View.of(Camera()), seed=1)
-    return np.asarray(cv2.medianBlur(hall, 9) // 16 * 16, np.uint8)
+def wall() -> NDArray[np.uint8]:
+    """The scene without visitors. Of one colour: a pattern would come again behind another's head,
+    in whatever is computed from both, and pass for a trace of the first one."""
+    return np.full((HEIGHT_PX, WIDTH_PX, 3), WALL_BGR, np.uint8)
 
 
 def _draw(picture: NDArray[np.uint8], visitor: Visitor, index: int, seed: int) -> None:
+    """A head with noise in full over each of its pixels: none is clipped, none shines through, for
+    what two frames have in common would pass for a trace."""
     level = portraits.head(visitor.portrait).levels[0]
     width = round(level.shape[1] * HEAD_PX / level.shape[0])
     size = (HEAD_PX, width, 3)
     head = cv2.resize(level, (width, HEAD_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
-    head[..., :3] += np.random.default_rng((visitor.seed, index)).uniform(-NOISE, NOISE, size)
+    room = NOISE + VARIATION + 1
+    pixels = room + head[..., :3] * ((255 - 2 * room) / 255)
+    pixels += np.random.default_rng((visitor.seed, index)).uniform(-NOISE, NOISE, size)
     if seed:
-        head[..., :3] += np.random.default_rng((seed, index)).uniform(-VARIATION, VARIATION, size)
+        pixels += np.random.default_rng((seed, index)).uniform(-VARIATION, VARIATION, size)
     place = picture[visitor.top_px : visitor.top_px + HEAD_PX, visitor.left_px :][:, :width]
-    cover = head[..., 3:] / 255
-    place[:] = np.clip(place * (1 - cover) + head[..., :3] * cover, 0, 255)
+    inside = head[..., 3] > 127
+    place[inside] = pixels[inside]

@@ -26,6 +26,8 @@ PHASES = ("before", "during", "after", "later")
 leave the system; some empty frames later."""
 RECORD = "record"
 _LATER, _LAST = 4, 2
+_READ_AHEAD = 2
+"""The first frame of a visit is in the decoder's buffer one turn before it is decoded."""
 
 
 @dataclass
@@ -37,7 +39,6 @@ class Findings:
         visits: groups of visitors that were looked for.
         complete: interactions of those visits during which every kind was found in vision.
         needles: kind → needles indexed.
-        struck: needles that stood in memory before their visitor came, and tell nothing.
         hits: phase → kind → hits in all processes.
         missing: kind → visits during which it was not found.
         places: process, phase and place of what was found and should not be there.
@@ -50,7 +51,6 @@ class Findings:
     visits: int = 0
     complete: int = 0
     needles: Counter[str] = field(default_factory=Counter)
-    struck: int = 0
     hits: dict[str, Counter[str]] = field(default_factory=lambda: {p: Counter() for p in PHASES})
     missing: Counter[str] = field(default_factory=Counter)
     places: list[tuple[str, str, Hit]] = field(default_factory=list)
@@ -68,7 +68,6 @@ class Findings:
         self.interactions += other.interactions
         self.visits += other.visits
         self.complete += other.complete
-        self.struck += other.struck
         self.ways_control += other.ways_control
         self.places += other.places
         for mine, theirs in (
@@ -158,7 +157,7 @@ class Examination:
         before = self._sealed
         self._sealed += len(self._twin.pipeline.finish())
         self._last_looks = (
-            _Look(visit.marked[0] - 1, _LAST, "before", before),
+            _Look(visit.marked[0] - _READ_AHEAD, _LAST, "before", before),
             _Look(visit.marked[1], _LAST, "during", before),
             _Look(visit.marked[1], _LAST, "after", self._sealed),
         )
@@ -204,12 +203,9 @@ class Examination:
                     self._index_record(index, envelope)
                 self._opened = len(subject.sealed)
             for name, pid in processes.items():
-                strike = EMPTY if look.phase == "before" else ""
-                hits = [hit for hit in index.search(pid, strike=strike) if hit.kind != EMPTY]
+                hits = [hit for hit in index.search(pid) if hit.kind != EMPTY]
                 for hit in hits:
-                    if look.phase == "before":
-                        found.struck += hit.hits
-                    elif look.phase == "during" and name == "vision":
+                    if look.phase == "during" and name == "vision":
                         during[look.place][hit.kind] += hit.hits
                     else:
                         found.places.append((name, look.phase, hit))
@@ -229,7 +225,7 @@ class Examination:
             if turn.ended and self._is_over(open_visits[0][1], turn, ended):
                 place, visit = open_visits.pop(0)
                 ended = 0
-                yield _Look(group[0].marked[0] - 1, place, "before", 0)
+                yield _Look(group[0].marked[0] - _READ_AHEAD, place, "before", 0)
                 yield _Look(visit.marked[1] - 1, place, "during", 0)
                 yield _Look(turn.frame + 1, place, "after", self._sealed)
                 yield _Look(turn.frame + 1 + _LATER, place, "later", self._sealed)

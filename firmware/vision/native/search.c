@@ -94,10 +94,9 @@ int64_t add_needles(struct index *index, int64_t held, const uint8_t *data, int6
 }
 
 /* Count hits of each kind in `memory`, which begins at an 8-byte boundary of what is searched, and
- * note where the first of each kind is. What is hit becomes of the kind `strike`, unless that is 0.
- * Returns how many there are in all. */
+ * note where the first of each kind is. Returns how many there are in all. */
 int64_t search(const struct index *index, const uint8_t *memory, int64_t size, int64_t base,
-               uint64_t *hits, int64_t *first, uint8_t strike)
+               uint64_t *hits, int64_t *first)
 {
     int64_t found = 0;
     for (int64_t at = 0; at + 8 <= size; at += 8) {
@@ -113,8 +112,6 @@ int64_t search(const struct index *index, const uint8_t *memory, int64_t size, i
                 continue;
             if (!hits[index->kinds[slot]]++)
                 first[index->kinds[slot]] = base + at;
-            if (strike)
-                index->kinds[slot] = strike;
             found++;
         }
     }
@@ -150,7 +147,7 @@ int64_t search_self(const struct index *index, uint64_t *hits, int64_t *first)
             int own = rights[0] == 'r' && rights[1] == 'w' && rights[3] == 'p';
             if (own && from)
                 found += search(index, (const uint8_t *)from, (int64_t)(to - from), (int64_t)from,
-                                hits, first, 0);
+                                hits, first);
             line = end + 1;
         }
         held -= (size_t)(line - text);
