@@ -100,8 +100,9 @@ def _everything(options: argparse.Namespace, folder: Path, console: Console) -> 
     for name in ("records", "faults", "seed"):
         words += [f"--{name}", str(getattr(options, name))]
     with (folder / "other.txt").open("w") as quiet:
-        beside = subprocess.Popen([*words, "--sdk", sdk.OTHER], stdout=quiet, stderr=quiet)
-        status = subprocess.run(words, check=False).returncode
+        theirs = [*words, "--sdk", sdk.OTHER, "--keep", str(folder / "other")]
+        beside = subprocess.Popen(theirs, stdout=quiet, stderr=quiet)
+        status = subprocess.run([*words, "--keep", str(folder / "ours")], check=False).returncode
         status |= beside.wait()
     if status:
         console.print((folder / "other.txt").read_text())
