@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from build_scripts import boards, debian, keys
+from build_scripts import boards, debian, device_bundle, keys, sbom, signing, update
 from build_scripts.errors import BuildError
 from build_scripts.image import build as images
-from build_scripts.image import product
+from build_scripts.image import disk, product
 from firmware import __version__
 
 KEYS = product.ROOT / "build" / "keys"
@@ -32,13 +32,46 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     image = commands.add_parser("image", help="a disk that boots and counts")
-    image.add_argument("board", choices=("virt",))
+    image.add_argument("board", choices=boards.NAMES)
     image.add_argument("--arch", default="arm64", choices=("arm64", "amd64"))
     image.add_argument("--flavour", default="production", choices=("production", "rig"))
     image.add_argument("--version", default=__version__, help="instead of the source's")
     image.add_argument("--out", type=Path, help="folder (build/image/BOARD)")
     _keys_option(image)
     image.set_defaults(command=_image)
+
+    bundle = commands.add_parser("update", help="a signed bundle that updates devices to an image")
+    bundle.add_argument("image", type=Path, help="folder of a built image")
+    bundle.add_argument("--out", type=Path, help="the bundle (IMAGE/update-VERSION.raucb)")
+    _keys_option(bundle)
+    bundle.set_defaults(command=_update)
+
+    device = commands.add_parser("bundle", help="an archive that installs onto an existing system")
+    device.add_argument("--machine", default="aarch64", choices=("aarch64", "x86_64"))
+    device.add_argument("--python", default="3.11", choices=("3.10", "3.11", "3.12", "3.13"))
+    device.add_argument("--out", type=Path, default=product.ROOT / "build" / "bundle")
+    device.set_defaults(command=_bundle)
+
+    bill = commands.add_parser("sbom", help="bill of materials of an image (CycloneDX)")
+    bill.add_argument("board", choices=boards.NAMES)
+    bill.add_argument("--arch", default="arm64", choices=("arm64", "amd64"))
+    bill.add_argument("--out", type=Path, help="file (build/sbom-BOARD-ARCH.json)")
+    bill.set_defaults(command=_sbom)
+
+    sign = commands.add_parser("sign", help="write a detached signature beside each file")
+    sign.add_argument("files", nargs="+", type=Path)
+    _keys_option(sign)
+    sign.set_defaults(command=_sign)
+
+    verify = commands.add_parser("verify", help="check detached signatures")
+    verify.add_argument("files", nargs="+", type=Path)
+    verify.add_argument("--key", type=Path, required=True, help="public key (signify's form)")
+    verify.set_defaults(command=_verify)
+
+    origin = commands.add_parser("provenance", help="signed statement of what an image is made of")
+    origin.add_argument("image", type=Path, help="folder of a built image")
+    _keys_option(origin)
+    origin.set_defaults(command=_provenance)
 
     lock = commands.add_parser("lock", help="take today's Debian packages into the lock files")
     lock.set_defaults(command=_lock)
@@ -65,6 +98,46 @@ def _image(options: argparse.Namespace) -> int:
     for name, about in manifest["files"].items():
         print(f"{name:<12} {about['bytes']:>12,}  {about['sha256'][:16]}")
     print(f"{path}: {sum(manifest['seconds'].values()):.0f} s")
+    return 0
+
+
+def _update(options: argparse.Namespace) -> int:
+    path = update.build(options.image, _signing(options), options.out)
+    print(f"{path}  {path.stat().st_size:,} bytes\nsha256 {disk.digest(path)}")
+    return 0
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    path = device_bundle.build(options.machine, options.python, images.CACHE, options.out)
+    print(f"{path}  {path.stat().st_size:,} bytes\nsha256 {disk.digest(path)}")
+    return 0
+
+
+def _sbom(options: argparse.Namespace) -> int:
+    board = boards.board(options.board, options.arch)
+    bill = sbom.document(board, images.CACHE)
+    path = options.out or product.ROOT / "build" / f"sbom-{board.name}-{board.architecture}.json"
+    path.write_text(json.dumps(bill, indent=1) + "\n")
+    unnamed = sum(not part["licenses"] for part in bill["components"])
+    print(f"{path}: {len(bill['components'])} components, {unnamed} without a named licence")
+    return 0
+
+
+def _sign(options: argparse.Namespace) -> int:
+    for path in options.files:
+        print(signing.sign(path, _signing(options)))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    for path in options.files:
+        signing.verify(path, options.key.read_text())
+        print(f"good: {path}")
+    return 0
+
+
+def _provenance(options: argparse.Namespace) -> int:
+    print(signing.provenance(options.image, _signing(options)))
     return 0
 
 

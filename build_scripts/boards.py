@@ -74,9 +74,11 @@ class Board:
         return f"flow-sensor-{self.name}-{self.architecture}"
 
     def command_line(self) -> str:
+        # A slow emulator fails the kernel's test of the timer, which then stops.
+        timer = "no_timer_check " if self.architecture == "amd64" else ""
         return (
             f"console={self.console} quiet panic=10 oops=panic init_on_free=1 init_on_alloc=1 "
-            "systemd.gpt_auto=0 systemd.swap=0 systemd.show_status=0 "
+            f"{timer}systemd.gpt_auto=0 systemd.swap=0 systemd.show_status=0 "
             "lsm=landlock,lockdown,yama,integrity,bpf"
         )
 
@@ -105,21 +107,25 @@ def _virt(architecture: str, console: str, sha256: str, qemu: str) -> Board:
         boot_modules=(*_BOOT_MODULES, *_VIRTIO, sha256),
         modules=("i6300esb", "autofs4", "nbd", *_CAMERAS),
         console=console,
-        qemu=(*qemu.split(), *["-smp", "2", "-m", "1024", "-device", "virtio-rng-pci"]),
+        qemu=(*qemu.split(), "-m", "1024", "-device", "virtio-rng-pci"),
     )
 
+
+NAMES = ("virt",)
 
 _BOARDS = {
     ("virt", "amd64"): _virt(
         "amd64",
         "ttyS0",
         "sha256-ssse3",
-        "qemu-system-x86_64 -machine q35 -cpu max -device i6300esb -action watchdog=reset",
+        # One processor: emulated ones trip over the kernel rewriting its own code (QEMU 7.2).
+        "qemu-system-x86_64 -machine q35 -cpu max -smp 1 -device i6300esb -action watchdog=reset",
     ),
     ("virt", "arm64"): _virt(
         "arm64",
         "ttyAMA0",
         "sha256-arm64",
-        "qemu-system-aarch64 -machine virt -cpu cortex-a72 -device i6300esb -action watchdog=reset",
+        "qemu-system-aarch64 -machine virt -cpu cortex-a72 -smp 2 -device i6300esb "
+        "-action watchdog=reset",
     ),
 }

@@ -74,6 +74,12 @@ class ProvisioningError(SensorError):
     exit_code = 16
 
 
+class UpdateError(SensorError):
+    """A new version is refused, cannot be fetched, or cannot be installed."""
+
+    exit_code = 17
+
+
 BY_NAME: dict[str, type[SensorError]] = {
     kind.__name__: kind
     for kind in (
@@ -84,5 +90,6 @@ BY_NAME: dict[str, type[SensorError]] = {
         SealError,
         UplinkError,
         ProvisioningError,
+        UpdateError,
     )
 }

@@ -23,6 +23,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "numbers_reserved": frozenset({"first", "count"}),
     "clock_jumped": frozenset({"by_s"}),
     "clock_synchronised": frozenset({"synchronised"}),
+    "update": frozenset({"state", "version"}),
     "settings_applied": frozenset({"version", "changed"}),
     "settings_rejected": frozenset({"version"}),
     "status": frozenset(

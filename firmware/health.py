@@ -70,6 +70,25 @@ class Health:
         self.recycled = 0  # visions that were replaced on purpose
         self.clock_jumps = 0
 
+    @property
+    def sight(self) -> dict[str, Any]:
+        """What vision does at this moment."""
+        return {
+            "frames": self.vision.frames,
+            "frames_per_s_x10": self.vision.frames_per_s_x10,
+            "visitors_now": self.vision.visitors_now,
+        }
+
+    @property
+    def good(self) -> bool:
+        """Whether vision has shown that it works: frames come, every guarantee was tried and
+        holds, and the self-test, where there was one, found nothing."""
+        return (
+            self.vision.frames > 0
+            and all(guarantee.holds for guarantee in self.guarantees)
+            and (self.tested is None or self.tested.passed)
+        )
+
     def uplink_said(self, latest: UplinkHealth) -> None:
         """Add what the present uplink counted to what those before it did."""
         before = self._uplinks_before

@@ -23,7 +23,9 @@ from typing import Literal, Protocol, TypeAlias
 from firmware import messages
 from firmware.vision import native
 
-Name: TypeAlias = Literal["vision", "uplink"]
+Name: TypeAlias = Literal["vision", "uplink", "update"]
+
+NAMES: tuple[Name, ...] = ("vision", "uplink", "update")
 
 NO_CACHES = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0:glibc.malloc.mmap_threshold=131072"
 """Freed blocks are joined with their neighbours at once, so that where blocks lie after a wipe does
@@ -160,4 +162,4 @@ def become(name: Name) -> None:
 
 
 if __name__ == "__main__":
-    become("vision" if sys.argv[1:] == ["vision"] else "uplink")
+    become(next(name for name in NAMES if name in sys.argv[1:]))

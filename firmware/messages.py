@@ -1,4 +1,4 @@
-"""Everything that the three processes say to each other.
+"""Everything that the processes say to each other.
 
 One message is one packet on a Unix SOCK_SEQPACKET pair, encoded as MessagePack with a tag.
 No message can carry a frame, and none that the supervisor or the uplink receives holds a plain
@@ -229,6 +229,30 @@ class UplinkHealth(Message, frozen=True):
     last_fault: UplinkFault = "none"
 
 
+# ---- supervisor ↔ updater ----------------------------------------------------------------------
+
+UpdateStage: TypeAlias = Literal[
+    "downloading", "installing", "restarting", "trial", "committed", "refused"
+]
+
+
+class StartUpdate(Message, frozen=True):
+    """Bring this bundle onto the device; `sha256` is of the whole file."""
+
+    url: str
+    sha256: str
+    version: str
+
+
+class UpdateState(Message, frozen=True):
+    """How far it is. `trial`: it runs and has not proven itself yet."""
+
+    state: UpdateStage
+    version: str
+    percent: Count = 0
+    error: str = ""
+
+
 FromVision: TypeAlias = (
     VisionReady | Sealed | VisionHealth | SelfTested | Retired | SourceEnded | Failed
 )
@@ -239,7 +263,7 @@ FromUplink: TypeAlias = (
     UplinkReady | Delivered | HubLost | Desired | MethodCall | UplinkHealth | Recipient | Failed
 )
 ToUplink: TypeAlias = StartUplink | Deliver | Health | Report | MethodResult | Stop
-AnyMessage: TypeAlias = FromVision | ToVision | FromUplink | ToUplink
+AnyMessage: TypeAlias = FromVision | ToVision | FromUplink | ToUplink | StartUpdate | UpdateState
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 WINDOW = 64
 """Envelopes that may be with the uplink, unacknowledged, at one time."""
@@ -55,3 +56,7 @@ class Outbox:
         """The uplink is gone: what it had waits again, in the old order."""
         self._waiting = {**self._with_uplink, **self._waiting}
         self._with_uplink.clear()
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        return {"waiting": len(self), "delivered": self.delivered, "dropped": self.dropped}

@@ -20,6 +20,7 @@ from firmware.numbering import NumberFile, Numbers
 from firmware.outbox import Outbox
 from firmware.record import SCHEMA_VERSION
 from firmware.settings import Settings
+from firmware.updates import Updates
 from firmware.wakeup import Wakeup
 from firmware.ward import STEADY_S, Starter, Ward
 
@@ -75,6 +76,7 @@ class Supervisor:
         # Vision's successor, while one is made ready; it has not seen a frame yet.
         self.heir = Ward("vision", start, silent_s=deadline.VISION_S)
         self.uplink = Ward("uplink", start, silent_s=deadline.UPLINK_S, steady_s=steady_s)
+        self.updates = Updates(start)
         self.phase = Phase.RUNNING
         self.verdict: SensorError | None = None
         self._stop_reason = ""
@@ -227,8 +229,8 @@ class Supervisor:
                 self.health.uplink_said(message)
             case messages.Desired(version, patch):
                 self._apply(version, patch)
-            case messages.MethodCall(request, name, _):
-                status, answer = self._call(name)
+            case messages.MethodCall(request, name, payload):
+                status, answer = self._call(name, payload)
                 self.uplink.post(messages.MethodResult(request, status, answer))
                 if name == "restart":  # numbers and outbox stay
                     for ward in self.wards:
@@ -247,6 +249,7 @@ class Supervisor:
                 "record_schema": SCHEMA_VERSION,
                 "model_set": self.health.model_set,
                 "numbers": self.numbers.mark,
+                "image": self.updates.installed or None,
                 "paused": self._paused,
                 "capabilities": {"mode": self._mode, "context": self.settings.policy.context},
             }
@@ -272,8 +275,9 @@ class Supervisor:
 
     def _apply(self, version: int, patch: dict[str, Any]) -> None:
         """A desired patch from the twin: applied and told to vision, or refused with a reason."""
-        patch = settings.filled(patch, self._given)
         try:
+            self.updates.take_from(patch)
+            patch = settings.filled(patch, self._given)
             self.settings = settings.patched(self.settings, patch)
         except ConfigError as error:
             log("settings_rejected", version=version)
@@ -284,7 +288,7 @@ class Supervisor:
             ward.post(messages.Patch(patch))
         self._report({"settings": {"version": version, "rejected": None, **patch}})
 
-    def _call(self, name: str) -> tuple[int, dict[str, Any]]:
+    def _call(self, name: str, payload: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """A direct method that concerns the whole device; the uplink answers its own."""
         answer: tuple[int, dict[str, Any]] = (200, {})
         match name:
@@ -297,6 +301,8 @@ class Supervisor:
             case "selftest":
                 self.vision.post(messages.SelfTest())
                 answer = 202, {"result": "in the next health record"}
+            case "update":
+                answer = self.updates.called(payload)
             case "identify":
                 log("identify", seconds=10)
             case "restart":
@@ -330,6 +336,9 @@ class Supervisor:
         if moved_s:
             self.health.clock_jumps += 1
             log("clock_jumped", by_s=moved_s)
+        works = self.phase is Phase.RUNNING and self.vision.ready and self.uplink.ready
+        if news := self.updates.turn(works=works and self.health.good):
+            self._report({"update": news})
         now = time.monotonic()
         if now >= self._next_health and self.uplink.ready:
             self._next_health, self._untold = now + self.settings.health.every_s, False
@@ -377,9 +386,7 @@ class Supervisor:
         visions, uplinks = self.vision.starts + self.heir.starts - planned, self.uplink.starts
         self.health.restarts = {"vision": max(visions - 1, 0), "uplink": max(uplinks - 1, 0)}
         return self.health.record(
-            waiting=len(self.outbox),
-            delivered=self.outbox.delivered,
-            dropped=self.outbox.dropped,
+            **self.outbox.totals,
             paused=self._paused,
             pids={"supervisor": os.getpid(), **{ward.name: ward.pid for ward in self.wards}},
         )
@@ -387,11 +394,7 @@ class Supervisor:
     def _log_status(self) -> None:
         log(
             "status",
-            frames=self.health.vision.frames,
-            frames_per_s_x10=self.health.vision.frames_per_s_x10,
-            visitors_now=self.health.vision.visitors_now,
-            waiting=len(self.outbox),
-            delivered=self.outbox.delivered,
-            dropped=self.outbox.dropped,
+            **self.health.sight,
+            **self.outbox.totals,
             connected=self.uplink.ready,
         )

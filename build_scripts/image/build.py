@@ -31,7 +31,7 @@ def build(
         BuildError: a tool, a package or a model is missing, or a step fails.
     """
     tools.require("mksquashfs", "veritysetup", "sfdisk", "mke2fs", "depmod", "readelf", "dpkg-deb")
-    out = out or IMAGES / board.name
+    out = (out or IMAGES / board.name).absolute()
     work = out.with_name(f".{out.name}.work")
     for folder in (work, out):
         shutil.rmtree(folder, ignore_errors=True)

@@ -22,20 +22,22 @@ from firmware.vision import models, native
 ROOT = Path(__file__).parents[2]
 PLACE = Path("opt/flow-sensor")
 PYTHON = "3.13"
+"""Python of the image."""
 _PYTHON_FULL = "3.13.5"
 _BUILD_ONLY = ("setuptools", "wheel", "pip")
 
 
-def requirements(text: str, machine: str) -> str:
+def requirements(text: str, machine: str, python: str = PYTHON) -> str:
     """The lines of a universal lock file that hold for a device, with their hashes.
 
     Args:
         text: a requirements file as `make lock` writes it.
         machine: `x86_64` or `aarch64`.
+        python: the device's.
     """
     about = {
-        "python_version": PYTHON,
-        "python_full_version": _PYTHON_FULL,
+        "python_version": python,
+        "python_full_version": f"{python}.0",
         "platform_machine": machine,
         "platform_python_implementation": "CPython",
         "implementation_name": "cpython",
@@ -65,24 +67,24 @@ def _joined(text: str) -> Iterator[str]:
             line = ""
 
 
-def platforms(machine: str) -> list[str]:
+def platforms(machine: str, python: str = PYTHON) -> list[str]:
     """pip's options that choose wheels for the device."""
     tags = [f"manylinux_2_{minor}_{machine}" for minor in (34, 31, 28, 27, 24, 17)]
     tags += [f"manylinux2014_{machine}", f"linux_{machine}"]
     options = [f"--platform={tag}" for tag in tags]
-    options += [f"--abi={abi}" for abi in ("cp313", "abi3", "none")]
-    return [*options, f"--python-version={PYTHON}", "--implementation=cp", "--only-binary=:all:"]
+    options += [f"--abi={abi}" for abi in (f"cp{python.replace('.', '')}", "abi3", "none")]
+    return [*options, f"--python-version={python}", "--implementation=cp", "--only-binary=:all:"]
 
 
-def wheels(machine: str, cache: Path) -> list[Path]:
+def wheels(machine: str, cache: Path, python: str = PYTHON) -> list[Path]:
     """The locked packages for a device, as wheels; downloaded once for each lock file.
 
     Raises:
         BuildError: one cannot be had, or is another one than was locked.
     """
-    wanted = requirements((ROOT / "requirements" / "pi.txt").read_text(), machine)
+    wanted = requirements((ROOT / "requirements" / "pi.txt").read_text(), machine, python)
     name = hashlib.sha256(wanted.encode()).hexdigest()[:16]
-    folder = cache / f"wheels-{machine}-{name}"
+    folder = cache / f"wheels-{machine}-py{python}-{name}"
     if not folder.exists():
         draft = folder.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
@@ -91,7 +93,7 @@ def wheels(machine: str, cache: Path) -> list[Path]:
         tools.run(
             [
                 *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
-                *("--require-hashes", "--disable-pip-version-check", *platforms(machine)),
+                *("--require-hashes", "--disable-pip-version-check", *platforms(machine, python)),
                 *("--dest", draft, "-r", draft / "requirements.txt"),
             ]
         )

@@ -28,6 +28,7 @@ _REMOVED = (
 _ENABLED = (
     *("systemd-networkd.service", "systemd-resolved.service", "systemd-timesyncd.service"),
     *("systemd-time-wait-sync.service", "flow-setup.service", "flow-supervisor.service"),
+    "flow-commit.service",
 )
 _MASKED = (
     *("systemd-networkd-wait-online.service", "systemd-machine-id-commit.service"),
@@ -35,6 +36,7 @@ _MASKED = (
     *("systemd-update-utmp.service", "systemd-remount-fs.service", "swap.target"),
     *("systemd-hwdb-update.service", "dpkg-db-backup.timer", "apt-daily.timer"),
     *("apt-daily-upgrade.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer"),
+    "getty@tty1.service",
     *("proc-sys-fs-binfmt_misc.automount", "systemd-networkd-varlink.socket"),
 )
 _NO_LOGIN = (
@@ -130,8 +132,6 @@ def build(
     shadow.write_text(
         re.sub(r"^([^:]*:[^:]*):\d*:", rf"\1:{days}:", shadow.read_text(), flags=re.MULTILINE)
     )
-    for path in root.glob("etc/*-"):
-        path.unlink()
     control = ("systemctl", f"--root={root}", "--quiet")
     extra = () if flavour == "production" else ("media-scene.mount",)
     tools.run([*control, "enable", *_ENABLED, *extra])
