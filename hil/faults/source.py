@@ -45,7 +45,7 @@ class Source:
         """Seal at the rate until the supervisor says stop or is gone."""
         start = messages.receive(self._channel)
         assert isinstance(start, messages.StartVision)
-        self._device = start.device
+        self._device, self._paused = start.device, start.paused
         self._key = RecipientKey(settings.operator_key(settings.check(start.settings).sealing))
         self._recipient = self._key.take(start.recipient_key)
         messages.send(self._channel, messages.VisionReady("0000fa17"))

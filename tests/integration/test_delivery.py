@@ -24,7 +24,7 @@ from firmware.uplink import identity
 from hil.demo.pilot import loopback
 from hil.faults.rig import DEVICE, HUB, ID_SCOPE, Rig
 from hil.faults.secrets import MARKS, leaks, secrets
-from hil.local_hub import events, running
+from hil.local_hub import ServiceError, events, running
 from tests.integration.bench import Bench, bench, eventually, uplink
 
 
@@ -56,6 +56,15 @@ def opened(rig: Rig, kind: str, keys: list[Path] | None = None) -> list[Opened]:
     for event in events(rig.hub.capture):
         found += reader.read(event.body, event.device).records
     return [one for one in found if one.kind == kind]
+
+
+def answers(rig: Rig) -> bool:
+    """Whether vision and uplink are there and the hub reaches the device."""
+    try:
+        there = rig.hub.call(DEVICE, "ping")[0] == 200
+    except ServiceError:
+        return False
+    return there and len(rig.supervisor().children()) == 2
 
 
 def reported(rig: Rig) -> dict[str, Any]:
@@ -96,7 +105,8 @@ def test_pause_stops_the_records_and_shows_until_resume(rig: Rig) -> None:
     eventually(lambda: reported(rig)["paused"] is True)
     sealed = len(rig.tally.sealed())
     rig.allow(sealed + 5)
-    assert rig.hub.call(DEVICE, "ping")[0] == 200  # it is there, but counts nobody
+    assert rig.hub.call(DEVICE, "restart")[0] == 200  # which ends no pause
+    eventually(lambda: answers(rig))
     assert len(rig.tally.sealed()) == sealed
     assert rig.hub.call(DEVICE, "resume")[0] == 200
     eventually(lambda: rig.tally.look() == sealed + 5)
