@@ -11,7 +11,7 @@ FLAVOUR ?= rig
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native models demo test check bench accuracy gpu scenes faults hil soak proof proof-short mutations image flow flow-check flow-postgres flow-browser flow-test flow-bench lock clean
+.PHONY: help setup native models demo test check bench accuracy gpu scenes faults hil soak proof proof-short mutations image image-test flow flow-check flow-postgres flow-browser flow-test flow-bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -76,6 +76,10 @@ mutations: models  ## take each ingredient of the promise away and see the proof
 
 image: models  ## a disk image: make image BOARD=virt ARCH=amd64 FLAVOUR=rig (as root; see docs/image.md)
 	$(BIN)/python -m build_scripts image $(BOARD) --arch $(ARCH) --flavour $(FLAVOUR)
+
+image-test: models  ## tests of what builds images (names the Debian packages that it needs)
+	$(BIN)/python -m build_scripts tools
+	$(BIN)/python -m pytest tests/image
 
 $(FLOW)/.installed: requirements/flow.txt
 	@echo "setup: Python environment of the web application in $(FLOW)"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from build_scripts import boards, debian, device_bundle, keys, sbom, signing, update
+from build_scripts import boards, debian, device_bundle, keys, sbom, signing, tools, update
 from build_scripts.errors import BuildError
 from build_scripts.image import build as images
 from build_scripts.image import disk, product
@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     origin.add_argument("image", type=Path, help="folder of a built image")
     _keys_option(origin)
     origin.set_defaults(command=_provenance)
+
+    needed = commands.add_parser("tools", help="say what is not on this machine, and how to get it")
+    needed.set_defaults(command=_tools)
 
     lock = commands.add_parser("lock", help="take today's Debian packages into the lock files")
     lock.set_defaults(command=_lock)
@@ -138,6 +141,12 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _provenance(options: argparse.Namespace) -> int:
     print(signing.provenance(options.image, _signing(options)))
+    return 0
+
+
+def _tools(options: argparse.Namespace) -> int:
+    del options
+    tools.require(*tools.PACKAGES)
     return 0
 
 

@@ -16,9 +16,10 @@ from build_scripts.errors import BuildError
 EPOCH = 1_760_000_000
 """The time that every file of an image bears; two builds on different days are the same."""
 
-_PACKAGES = {
+PACKAGES = {
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
     "apt-get": "apt",
+    "cpio": "cpio",
     "depmod": "kmod",
     "dpkg-deb": "dpkg",
     "gcc": "gcc",
@@ -31,6 +32,7 @@ _PACKAGES = {
     "rauc": "rauc",
     "readelf": "binutils",
     "sfdisk": "fdisk",
+    "systemd-analyze": "systemd",
     "tar": "tar",
     "veritysetup": "cryptsetup-bin",
 }
@@ -47,7 +49,7 @@ def require(*names: str) -> None:
     """
     missing = [name for name in names if not _find(name)]
     if missing:
-        packages = sorted({package for name in missing for package in _PACKAGES[name].split()})
+        packages = sorted({package for name in missing for package in PACKAGES[name].split()})
         raise BuildError(
             f"not on this machine: {', '.join(missing)}",
             remedy=f"apt install --no-install-recommends {' '.join(packages)}",
@@ -77,7 +79,7 @@ def run(
             check=False,
         )
     except OSError as error:
-        require(*([name] if name in _PACKAGES else []))
+        require(*([name] if name in PACKAGES else []))
         raise BuildError(
             f"{name} does not start ({error.strerror})", remedy="install it"
         ) from error

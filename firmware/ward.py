@@ -12,6 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from firmware import launcher, messages
+from firmware.deadline import START_S
 from firmware.event_log import log
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
@@ -63,7 +64,9 @@ class Ward:
 
     @property
     def silent(self) -> bool:
-        return self.child is not None and time.monotonic() - self._heard_at > self._silent_s
+        spoke = self._heard_at > self._started_at
+        patience_s = self._silent_s if spoke else max(self._silent_s, START_S)
+        return self.child is not None and time.monotonic() - self._heard_at > patience_s
 
     @property
     def pid(self) -> int:

@@ -23,7 +23,7 @@ def main() -> int:
     channel = socket.socket(fileno=parser.parse_args().channel)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the supervisor says when to stop
-    deadline.extend(deadline.UPLINK_S)
+    deadline.extend(deadline.START_S)
     start = messages.receive(channel)
     if not isinstance(start, messages.StartUplink):
         return 1

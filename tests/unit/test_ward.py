@@ -77,15 +77,33 @@ def test_an_orderly_end_needs_no_pause(clock: Clock) -> None:
     assert clock.pause_after(Ward("vision", goes, silent_s=60.0), 1.0) == 0.0
 
 
-def test_an_uplink_that_says_nothing_is_noticed_long_before_vision(clock: Clock) -> None:
-    keeper = supervisor.Supervisor(check({}), device="d", recipient_key=b"", start=ended)
+@pytest.mark.parametrize("spoke", [False, True])
+def test_an_uplink_that_falls_silent_is_noticed_long_before_vision(
+    clock: Clock, spoke: bool
+) -> None:
+    far_ends = []
+
+    def speaks(name: launcher.Name) -> launcher.Child:
+        del name
+        ours, theirs = messages.pair()
+        far_ends.append(theirs)
+        return launcher.Child(subprocess.Popen(["true"]), ours)
+
+    keeper = supervisor.Supervisor(check({}), device="d", recipient_key=b"", start=speaks)
     for child in (keeper.vision, keeper.uplink):
         child.start(messages.Stop())
+    clock.now += 1.0
+    if spoke:
+        for child, end in zip((keeper.vision, keeper.uplink), far_ends, strict=True):
+            messages.send(end, messages.HubLost("not there"))
+            assert len(list(child.heard())) == 1
     silent = []
     for seconds in (0.0, 20.0, 50.0):
         clock.now += seconds
         silent.append((keeper.uplink.silent, keeper.vision.silent))
-    # vision may be loading its models
-    assert silent == [(False, False), (True, False), (True, True)]
+    # before its first word either may be loading what it needs
+    assert silent == [(False, False), (spoke, False), (True, True)]
+    for end in far_ends:
+        end.close()
     for child in (keeper.vision, keeper.uplink):
         assert not list(child.heard())
