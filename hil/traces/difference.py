@@ -72,13 +72,18 @@ def repeatable() -> dict[str, str]:
     }
 
 
-def left_by(start: Callable[[], Subject], frames: int) -> Snapshot:
-    """Memory of a fresh vision process that pauses after so many frames, at fixed addresses."""
+def left_by(start: Callable[[], Subject], frames: int, *, rest: bool) -> Snapshot:
+    """Memory of a fresh vision process after so many frames, at fixed addresses.
+
+    Args:
+        rest: it is then paused, and so wipes everything while somebody is in view.
+    """
     rights.fix_addresses(True)
     try:
         with start() as subject:
             subject.run_to(frames)
-            subject.rest()
+            if rest:
+                subject.rest()
             return snapshot(subject.pid)
     finally:
         rights.fix_addresses(False)

@@ -15,7 +15,7 @@ from hil import report
 from hil.traces import apart
 from hil.traces.ingredients import INGREDIENTS, NO_FILLS
 
-_SEED, _ONE_STAYS = 20, 4
+_SEED = 20
 
 
 def main(words: list[str] | None = None) -> int:
@@ -40,12 +40,10 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _draw(folder: Path) -> None:
-    from hil.traces import visitors  # noqa: PLC0415  the child must not import it so early
+    from hil.traces import proof, visitors  # noqa: PLC0415  the child must not import it so early
 
-    visitors.write(folder / "visits.mp4", visitors.programme(3, _SEED, begins=_ONE_STAYS))
-    for clip, pixels in (("first", 0), ("second", 1)):
-        script = visitors.programme(1, _SEED)
-        visitors.write(folder / f"{clip}.mp4", script, seed=pixels, level=True)
+    visitors.write(folder / "visits.mp4", visitors.programme(3, _SEED, begins=visitors.ONE_STAYS))
+    proof.draw_pairs(folder, _SEED)
 
 
 def _inside(folder: Path, pipe: int, names: list[str]) -> int:
@@ -54,7 +52,7 @@ def _inside(folder: Path, pipe: int, names: list[str]) -> int:
     rights.enter_own_namespaces()
     from hil.traces import bench  # noqa: PLC0415  this loads what starts threads
 
-    with bench.Bench(folder, _SEED, _ONE_STAYS) as tried:
+    with bench.Bench(folder, _SEED) as tried:
         rows = [tried.shipped()]
         chosen = (each for each in INGREDIENTS if not names or each.name in names)
         rows += [tried.without(each) for each in chosen]

@@ -23,14 +23,13 @@ from hil.traces import altered, difference, rights, visitors
 from hil.traces.difference import Comparison, Difference, Snapshot
 from hil.traces.sensor import Sensor
 from hil.traces.subject import Subject, rules
+from hil.traces.visitors import Programme
 from hil.traces.visits import Examination, Findings
 
 SCENE = STANDARD / "four_visitors.scene"
 SHORT, FULL = 6, 47
 """Interactions in the long clip; those in the clip that is cut come to them."""
 IN_CUT = 3
-_PAIR = 1
-"""Interactions in each clip of the comparison."""
 
 NO_WIPE = """
 from firmware.vision import wiping
@@ -63,14 +62,17 @@ class Clips(NamedTuple):
         many: visitors who come and leave, alone, together and one after the other; the last one is
             in view when the sensor is stopped.
         cut: a few more, and a file that ends in mid-interaction.
-        first, second: the same visitors at the same places and times, with other pixels.
+        alone, alone_too: the same visitor at the same place and time, with other pixels.
+        leaver, leaver_too: the same for one who leaves while another stays.
         scene: what a sensor sees in a minute of a day, for what privacy costs.
     """
 
     many: Path
     cut: Path
-    first: Path
-    second: Path
+    alone: Path
+    alone_too: Path
+    leaver: Path
+    leaver_too: Path
     scene: Path
 
 
@@ -87,10 +89,28 @@ def draw(folder: Path, interactions: int, seed: int, *, scene: bool) -> None:
     made = clips(folder)
     visitors.write(made.many, visitors.programme(interactions, seed))
     visitors.write(made.cut, visitors.programme(IN_CUT, seed + 1), cut=True)
-    for clip, pixels in ((made.first, 0), (made.second, 1)):
-        visitors.write(clip, visitors.programme(_PAIR, seed + 2), seed=pixels, level=True)
+    draw_pairs(folder, seed)
     if scene:
         write_video(Scene(load(SCENE)), made.scene)
+
+
+def draw_pairs(folder: Path, seed: int) -> None:
+    """Write the clips that are compared with each other."""
+    made = clips(folder)
+    one, two = _pair_scripts(seed)
+    for pixels, clip, script in (
+        (0, made.alone, one),
+        (1, made.alone_too, one),
+        (0, made.leaver, two),
+        (1, made.leaver_too, two),
+    ):
+        visitors.write(clip, script, seed=pixels, level=True)
+
+
+def _pair_scripts(seed: int) -> tuple[Programme, Programme]:
+    """Of one visitor who is in view to the end, and of one who leaves another."""
+    one = visitors.programme(1, seed + 2)
+    return one, visitors.programme(3, seed + 3, begins=visitors.ONE_STAYS)
 
 
 @dataclass
@@ -145,8 +165,9 @@ def whole_sensor(made: Clips, interactions: int, seed: int, tell: Callable[[str]
 
 def crash(made: Clips, seed: int) -> bool:
     """Let vision crash while somebody is in view. Returns whether a core was written."""
-    with Subject(rules(made.first), _KEY) as subject:
-        subject.run_to(visitors.programme(_PAIR, seed + 2).last.marked[1] - 1)
+    script, _ = _pair_scripts(seed)
+    with Subject(rules(made.alone), _KEY) as subject:
+        subject.run_to(script.last.marked[1] - 1)
         return subject.crash()
 
 
@@ -163,10 +184,11 @@ def seen_writes() -> int:
 
 
 class Differences(NamedTuple):
-    """Bytes of vision's memory after the wipe that follow the pixels.
+    """Bytes of vision's memory after a wipe that follow the pixels.
 
     Attributes:
-        shipped: between two clips with other pixels.
+        shipped: between two clips with other pixels, the larger of: a wipe while somebody is in
+            view, and one when somebody has left another who stays.
         null: between two runs on one clip.
         no_wipe: as `shipped`, without any wipe.
         on_stack: on the stack, when neither its scrub nor the engines' run on zeros overwrites it;
@@ -184,41 +206,76 @@ class Differences(NamedTuple):
 def differences(made: Clips, seed: int, tell: Callable[[str], None]) -> Differences:
     """Compare runs of vision byte by byte, as shipped and with parts of the wipe taken away."""
     tell("as shipped")
-    first = [_left(made.first, seed) for _ in range(4)]
+    left = partial(_left_by_one, seed=seed)
+    first = [left(made.alone) for _ in range(4)]
     shipped = Comparison(*first[:2])
-    found = shipped.difference(*(_left(made.second, seed) for _ in range(2)))
-    tell(f"as shipped: {found.total} bytes; without a wipe")
-    no_wipe = difference_without(made, seed, NO_WIPE).total
+    found = shipped.difference(*(left(made.alone_too) for _ in range(2)))
+    tell(f"as shipped: {found.total} bytes; one leaves, another stays")
+    leaver = of_leaver(made, seed)
+    tell(f"one leaves, another stays: {leaver.total} bytes; without a wipe")
+    no_wipe = of_one(made, seed, NO_WIPE).total
     tell(f"without a wipe: {no_wipe} bytes; with the stack left alone")
-    on_stack = difference_without(made, seed, NO_ZERO_RUN + NO_STACK_SCRUB).within("[stack]")
+    on_stack = of_one(made, seed, NO_ZERO_RUN + NO_STACK_SCRUB).within("[stack]")
     return Differences(
-        found.total, shipped.difference(*first[2:]).total, no_wipe, on_stack, found.places
+        max(found.total, leaver.total),
+        shipped.difference(*first[2:]).total,
+        no_wipe,
+        on_stack,
+        found.places + leaver.places,
     )
 
 
-def difference_without(
-    made: Clips,
-    seed: int,
-    code: str = "",
-    variables: Mapping[str, str | None] | None = None,
+def of_one(
+    made: Clips, seed: int, code: str = "", variables: Mapping[str, str | None] | None = None
 ) -> Difference:
-    """The same difference when vision runs with something taken away."""
-    left = partial(_left, seed=seed, code=code, variables=variables)
-    comparison = Comparison(left(made.first), left(made.first))
-    return comparison.difference(left(made.second), left(made.second))
+    """The difference that a visitor makes who was in view when everything was wiped.
+
+    Args:
+        code, variables: see `altered.start`.
+    """
+    left = partial(_left_by_one, seed=seed, code=code, variables=variables)
+    comparison = Comparison(left(made.alone), left(made.alone))
+    return comparison.difference(left(made.alone_too), left(made.alone_too))
+
+
+def of_leaver(
+    made: Clips, seed: int, code: str = "", variables: Mapping[str, str | None] | None = None
+) -> Difference:
+    """The difference that one makes who has left another; the other's pixels are the same."""
+    left = partial(_left_by_leaver, seed=seed, code=code, variables=variables)
+    comparison = Comparison(left(made.leaver), left(made.leaver))
+    return comparison.difference(left(made.leaver_too), left(made.leaver_too))
+
+
+def _left_by_one(
+    clip: Path, seed: int, code: str = "", variables: Mapping[str, str | None] | None = None
+) -> Snapshot:
+    script, _ = _pair_scripts(seed)
+    return _left(clip, script.last.marked[1] - 1, code, variables, rest=True)
+
+
+def _left_by_leaver(
+    clip: Path, seed: int, code: str = "", variables: Mapping[str, str | None] | None = None
+) -> Snapshot:
+    _, script = _pair_scripts(seed)
+    return _left(clip, script.visits[1].marked[1] - 1, code, variables, rest=False)
 
 
 def _left(
-    clip: Path, seed: int, code: str = "", variables: Mapping[str, str | None] | None = None
+    clip: Path,
+    frames: int,
+    code: str,
+    variables: Mapping[str, str | None] | None,
+    *,
+    rest: bool,
 ) -> Snapshot:
-    """Memory after a wipe while somebody is in view, whose pixels nothing else has overwritten."""
     shown = rights.OWN / "shown.mp4"  # one name for both clips: memory holds it
     shutil.copyfile(clip, shown)
-    script = visitors.programme(_PAIR, seed + 2)
     like = difference.repeatable()
     return difference.left_by(
         lambda: Subject(rules(shown), _KEY, lambda: altered.start(code, variables, like=like)),
-        script.last.marked[1] - 1,
+        frames,
+        rest=rest,
     )
 
 

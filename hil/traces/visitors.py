@@ -35,6 +35,10 @@ LEAD, SEEN, TAIL = 6, 12, 26
 to 16 earlier frames again, so the tail until the wipe is longer than that."""
 
 
+ONE_STAYS = 4
+"""Which of the five kinds of visits that follow each other in a programme."""
+
+
 class Visitor(NamedTuple):
     """One visitor: in view in frames `first … last - 1`, at a place of its own."""
 
@@ -90,7 +94,7 @@ def programme(interactions: int, seed: int, *, begins: int = 0) -> Programme:
     """So many interactions: most visitors come alone, some in threes, some leave one who stays.
 
     Args:
-        begins: at which of the five kinds of visits that follow each other.
+        begins: at which kind of visit, such as `ONE_STAYS`.
     """
     rng = np.random.default_rng(seed)
     visits: list[Visit] = []
@@ -108,7 +112,7 @@ def programme(interactions: int, seed: int, *, begins: int = 0) -> Programme:
         if kind == 2 and left >= 3:
             group = tuple(visitor(place, at, at + SEEN) for place in range(3))
             visits.append(Visit(group, (at, at + SEEN)))
-        elif kind == 4 and left >= 2:
+        elif kind == ONE_STAYS and left >= 2:
             alone = SEEN - 4
             leaver = visitor(0, at, at + SEEN)
             stayer = visitor(2, at + alone, at + SEEN + TAIL)
@@ -117,7 +121,7 @@ def programme(interactions: int, seed: int, *, begins: int = 0) -> Programme:
             visits.append(Visit((stayer,), (at - TAIL + alone, at + SEEN)))
         else:
             visits.append(Visit((visitor(int(rng.integers(3)), at, at + SEEN),), (at, at + SEEN)))
-        left -= visits[-1].interactions + (1 if kind == 4 and left >= 2 else 0)
+        left -= visits[-1].interactions + (1 if kind == ONE_STAYS and left >= 2 else 0)
         at += SEEN + TAIL + LEAD
     last = Visit((visitor(1, at, at + SEEN + TAIL),), (at, at + SEEN))
     return Programme(tuple(visits), last, at + SEEN + TAIL)
@@ -132,7 +136,7 @@ def write(
     beside a head change with it, and pass for a trace.
 
     Args:
-        seed: other pixels for the same visitors at the same places and times.
+        seed: other pixels for the first visitor, at the same place and time.
         cut: the file ends in the middle of the last visit, so that its decoder fails there.
         level: every frame takes `FRAME_BYTES`, so that no place in the file follows the pixels.
     """
@@ -175,7 +179,7 @@ def pictures(script: Programme, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
         picture = scene.copy()
         for visitor in script.visitors:
             if visitor.first <= index < visitor.last:
-                _draw(picture, visitor, index, seed)
+                _draw(picture, visitor, index, seed if visitor is script.visitors[0] else 0)
         yield picture
 
 
