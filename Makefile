@@ -51,7 +51,7 @@ accuracy: models  ## accuracy on labelled pictures: make accuracy DATA=dir → b
 	$(BIN)/python -m hil.accuracy --data $(DATA)
 
 gpu: models  ## kernels, engines, pipeline and wipe on an NVIDIA GPU; what needs none runs anywhere
-	$(BIN)/python -m hil.gpu
+	$(BIN)/python -m hil.gpu $(if $(wildcard $(DATA)),--data $(DATA))
 
 scenes: models  ## counting and tracking on the standard scenes → build/reports/scenes.json
 	$(BIN)/python -m hil.scenes evaluate

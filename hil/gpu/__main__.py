@@ -23,6 +23,8 @@ from typing import Any
 from firmware.drivers import gpu_kernels, tensorrt_vendor
 from firmware.errors import EngineError, SensorError
 from hil import report
+from trt_engines import acquire
+from trt_engines.compare import pictures
 from trt_engines.figures import merge
 
 NO_GPU = 3
@@ -46,6 +48,8 @@ def main(words: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--gpu-only", action="store_true", help="leave out what needs no GPU")
+    parser.add_argument("--data", type=Path, help="pictures of faces; else the demo's portraits")
+    parser.add_argument("--limit", type=int, default=200, help="so many of each set (200)")
     chosen = parser.parse_args(words)
     passed = chosen.gpu_only or without_gpu()
     try:
@@ -55,7 +59,7 @@ def main(words: list[str] | None = None) -> int:
         print(f"gpu: NO GPU: {error.problem}. What needs one was not run.", file=sys.stderr)
         return NO_GPU if passed else 1
     try:
-        return 0 if on_gpu(capability) and passed else 1
+        return 0 if on_gpu(capability, chosen.data, chosen.limit) and passed else 1
     except SensorError as error:
         print(f"gpu: {error}", file=sys.stderr)
         return error.exit_code
@@ -69,8 +73,11 @@ def without_gpu() -> bool:
     return compiled and built and tested
 
 
-def on_gpu(capability: str) -> bool:
+def on_gpu(capability: str, data: Path | None, limit: int) -> bool:
     """All checks on the GPU, into the report; False when one failed.
+
+    Args:
+        data: folder with pictures of faces, so many of each set; None: the demo's portraits.
 
     Raises:
         SensorError: there is no CUDA compiler, or pycuda cannot be built.
@@ -85,7 +92,8 @@ def on_gpu(capability: str) -> bool:
     from firmware.drivers.gpu import open_gpu  # noqa: PLC0415  needs pycuda
     from hil.gpu.checks import Bench, everything  # noqa: PLC0415
 
-    bench = Bench(open_gpu(), _clip())
+    faces = pictures(data or acquire.portrait("astronaut").parent, limit)
+    bench = Bench(open_gpu(), _clip(), faces)
     everything(bench)
     print(f"gpu: report → {merge(gpu=_row(capability, bench.gpu.name, bench.ran, bench.refused))}")
     if any(done["check"] == "engines" for done in bench.ran):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
+import cv2
 import numpy as np
 import pycuda.driver as cuda
 from numpy.typing import NDArray
 
 from firmware import engine_file
-from firmware.drivers import onnx_engine, tensorrt_engine, tensorrt_vendor
+from firmware.drivers import onnx_engine, tensorrt_vendor
 from firmware.drivers.gpu import Gpu
 from firmware.drivers.gpu_sampler import EngineOnGpu, GpuSampler
+from firmware.drivers.tensorrt_engine import TensorrtEngine
 from firmware.drivers.video_file import VideoFile
 from firmware.errors import SensorError
 from firmware.record import Interaction
@@ -23,9 +25,13 @@ from firmware.settings import Settings
 from firmware.vision import memory, models, wiping
 from firmware.vision.frames import Layout
 from firmware.vision.pipeline import Pipeline
+from hil.accuracy.labelled import read
+from hil.accuracy.stills import FRAME_PX as STILL_PX
+from hil.accuracy.stills import Opener, Visitor, on_cpu
 from hil.gpu import reference
 from hil.gpu.peer import PROVIDERS, PeerEngine
 from trt_engines import build
+from trt_engines.compare import Picture
 
 _FRAME_PX = (1280, 720)
 _INPUT_PX = (448, 256)
@@ -42,9 +48,10 @@ class Bench:
         refused: name of a check and, word for word, why it could not be done.
     """
 
-    def __init__(self, gpu: Gpu, clip: Path) -> None:
+    def __init__(self, gpu: Gpu, clip: Path, faces: Sequence[Picture]) -> None:
         self.gpu = gpu
         self.clip = clip
+        self.faces = faces
         self.ran: list[dict[str, Any]] = []
         self.refused: list[dict[str, str]] = []
         self.wrong: list[str] = []
@@ -84,22 +91,45 @@ class Bench:
     def engines(self) -> dict[str, Any]:
         """Build all engines for this GPU and run each once."""
         built = build.engines("this-machine", "fp16")
-        loaded, _ = self.on_tensorrt()
+        loaded, _ = self.open(tensorrt=True)
         for engine in loaded.values():
             engine.run()
             engine.close()
         return {"builder": tensorrt_vendor.vendor().builder, "engines": len(built)}
 
-    def on_tensorrt(self) -> tuple[Mapping[str, EngineOnGpu], GpuSampler]:
-        folder = engine_file.variant(models.directory())
-        wanted = models.chosen(folder, Settings(), _FRAME_PX)
-        return tensorrt_engine.load(self.gpu, folder, *wanted), GpuSampler(self.gpu, *_FRAME_PX)
-
-    def on_peer(self) -> tuple[Mapping[str, EngineOnGpu], GpuSampler]:
+    def open(
+        self, tensorrt: bool, frame_px: tuple[int, int] = _FRAME_PX
+    ) -> tuple[Mapping[str, EngineOnGpu], GpuSampler]:
+        """Engines on the GPU, those of TensorRT or their peers, and what fills their inputs."""
         folder = models.directory()
-        wanted = models.chosen(folder, Settings(), _FRAME_PX)
-        engines = {model.name: PeerEngine(self.gpu, folder, model) for model in wanted}
-        return engines, GpuSampler(self.gpu, *_FRAME_PX)
+        folder = engine_file.variant(folder) if tensorrt else folder
+        load = TensorrtEngine if tensorrt else PeerEngine
+        wanted = models.chosen(folder, Settings(), frame_px)
+        engines = {model.name: load(self.gpu, folder, model) for model in wanted}
+        return engines, GpuSampler(self.gpu, *frame_px)
+
+    def compare(self, tensorrt: bool) -> dict[str, Any]:
+        """Decisions about pictures of faces that differ from the processor's."""
+        here = _answers(self.faces, on_cpu)
+        there = _answers(self.faces, lambda *_: self.open(tensorrt, STILL_PX))
+        both = [pair for pair in zip(here, there, strict=True) if all(pair)]
+        changed = {
+            name: sum(one[name].argmax() != two[name].argmax() for one, two in both)
+            for name in ("gender", "expression")
+        }
+        years = [float(two["age"][0] - one["age"][0]) for one, two in both]
+        return {
+            "inference": _inference(tensorrt),
+            "faces": len(self.faces),
+            "seen_by_both": len(both),
+            "seen_by_one": sum(
+                bool(one) != bool(two) for one, two in zip(here, there, strict=True)
+            ),
+            "gender_changed": int(changed["gender"]),
+            "expression_changed": int(changed["expression"]),
+            "age_mean_difference_years": round(float(np.abs(years).mean()), 3),
+            "age_bias_years": round(float(np.mean(years)), 3),
+        }
 
     def pipeline(self, tensorrt: bool) -> dict[str, Any]:
         """A clip through the whole pipeline, beside the same on the processor."""
@@ -150,7 +180,7 @@ class Bench:
 
     @contextmanager
     def _pipeline(self, tensorrt: bool) -> Any:
-        engines, sampler = self.on_tensorrt() if tensorrt else self.on_peer()
+        engines, sampler = self.open(tensorrt)
         pipeline = Pipeline(
             Settings(), engines, model_set="00000000", frame_px=_FRAME_PX, sampler=sampler
         )
@@ -227,6 +257,21 @@ def _played(
     return ended, turns_ms
 
 
+def _answers(faces: Sequence[Picture], opener: Opener) -> list[dict[str, NDArray[np.float32]]]:
+    """What the networks say of each face; nothing of one that the detector does not see."""
+    visitor, said = Visitor(models.directory(), Settings(), opener), []
+    try:
+        for face in faces:
+            pixels = read(face.path)
+            if face.enlarged > 1:
+                pixels = np.asarray(cv2.resize(pixels, None, fx=2, fy=2), np.uint8)
+            given = visitor.look(pixels) or {}
+            said.append({name: values.copy() for name, values in given.items()})
+    finally:
+        visitor.close()
+    return said
+
+
 def _decisions(record: Interaction) -> tuple[Any, ...]:
     return record.gender.value, record.age.category, record.expression.dominant
 
@@ -254,5 +299,6 @@ def everything(bench: Bench) -> None:
     bench.run("kernels", bench.kernels)
     bench.run("engines", bench.engines)
     tensorrt = any(done["check"] == "engines" for done in bench.ran)
+    bench.run("compare", lambda: bench.compare(tensorrt))
     bench.run("pipeline", lambda: bench.pipeline(tensorrt))
     bench.run("wipe", lambda: bench.wipe(tensorrt))

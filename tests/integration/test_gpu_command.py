@@ -16,11 +16,14 @@ from hil.scenes.render import Scene
 from hil.scenes.script import Script, Visitor
 from hil.scenes.source import write_video
 from tests.integration.gpu_bench import Gpu, built, gpu
+from trt_engines.acquire import portrait
+from trt_engines.compare import pictures
 
 # What follows asks for CUDA's driver when it is imported.
 from hil.gpu.checks import Bench, everything  # isort: skip
 
 __all__ = ["built", "gpu"]
+FACES = pictures(portrait("astronaut").parent, 0)
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +58,16 @@ def test_the_tests_that_it_runs_are_there() -> None:
 
 
 def test_where_tensorrt_refuses_a_gpu_all_else_runs_with_a_peer(gpu: Gpu, clip: Path) -> None:
-    bench = Bench(gpu, clip)
+    bench = Bench(gpu, clip, FACES)
     everything(bench)
     (refused,) = bench.refused
     assert refused["check"] == "engines" and refused["words"]
     figures = {done["check"]: done for done in bench.ran}
-    assert set(figures) == {"kernels", "pipeline", "wipe"} and not bench.wrong
+    assert set(figures) == {"kernels", "compare", "pipeline", "wipe"} and not bench.wrong
+    compared = figures["compare"]
+    assert compared["seen_by_both"] >= 1 and compared["seen_by_one"] == 0
+    assert compared["gender_changed"] == compared["expression_changed"] == 0
+    assert compared["age_mean_difference_years"] < 1
     assert figures["kernels"]["largest_difference"] <= 0.05
     assert figures["pipeline"]["interactions"] == figures["pipeline"]["same_decisions"] == 1
     assert figures["wipe"]["dirty_before"] > 100_000 and figures["wipe"]["dirty_after"] == 0
@@ -71,7 +78,7 @@ def test_where_tensorrt_runs_the_pipeline_runs_on_it(
     gpu: Gpu, clip: Path, built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models, "directory", lambda setting="": built)
-    bench = Bench(gpu, clip)
+    bench = Bench(gpu, clip, FACES)
     bench.run("pipeline", lambda: bench.pipeline(True))
     bench.run("wipe", lambda: bench.wipe(True))
     assert not bench.wrong and not bench.refused
@@ -89,7 +96,7 @@ def test_a_wrong_kernel_is_found(gpu: Gpu, clip: Path, monkeypatch: pytest.Monke
         launch(kernel, columns, rows, stream, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(gpu, "launch", moved)
-    bench = Bench(gpu, clip)
+    bench = Bench(gpu, clip, FACES)
     bench.run("kernels", bench.kernels)
     assert bench.wrong == ["kernels"]
 
