@@ -150,7 +150,7 @@ class TensorrtEngine:
 
     def _enqueue(self, rows: int) -> None:
         with translated(f"inference of {self.name}"):
-            if rows != self._rows:
+            if rows != self._rows:  # never while a graph is recorded: it follows a plain run
                 (name,) = self.about.inputs
                 self._context.set_input_shape(name, (rows, *self.input.shape[1:]))
                 self._rows = rows
