@@ -93,7 +93,8 @@ def test_today_is_compared_with_the_hours_that_are_over(site: Site) -> None:
 def test_the_first_visitor_is_on_the_page_at_once(site: Site) -> None:
     put(site, WEDNESDAY, 13, women=1)  # in the present hour, and nobody before
     visitors, _, stay, looking = overview(asked([site])).tiles
-    assert (visitors.value, stay.value, looking.value) == (1, 10, pytest.approx(40))
+    assert (visitors.value, stay.value) == (1, 10)
+    assert looking.value == pytest.approx(40)
     assert visitors.change_percent is None
 
 

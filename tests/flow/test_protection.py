@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from datetime import date
 
 import numpy as np
 import pytest
 from django.conf import settings
 
-from flow.figures import measure
+from flow.figures import measure, protection
+from flow.figures.overview import overview
 from flow.figures.protection import ALPHA, EPSILON, WITHHELD, noise, published, published_mean
+from flow.figures.question import ask
+from flow.figures.report import report
+from flow.models import Cube, Site
+from tests.flow.visits import put
 
 K = 5
 
@@ -76,6 +82,52 @@ def test_no_two_reports_tell_whether_somebody_was_in_a_group(total: int, more: i
         assert posterior.max() < {1: 0.71, 2: 0.54, 3: 0.49, 4: 0.46}[more]
         odds = posterior[1:] / posterior[:-1]
         assert odds.max() <= math.exp(2 * EPSILON) and odds.min() >= math.exp(-2 * EPSILON)
+
+
+TARGET_HOUR, OTHER_HOUR = 10, 15
+
+
+def women(site: Site, path: str, hours: str) -> float:
+    """How many women one report of that day says there were, read off one of three places."""
+    query = {"period": "custom", "from": "2026-05-20", "to": "2026-05-20", "hour": hours}
+    if path == "filter":
+        value = overview(ask({**query, "gender": "female"}, [site])).tiles[0].value
+        assert value is not None
+        return value
+    question = ask(query, [site])
+    if path == "panel":
+        panel = next(panel for panel in overview(question).panels if panel.name == "gender")
+        return next(row.visitors for row in panel.rows if row.word == "female")
+    lines = report(question, "gender", "none").lines
+    return next(line.visitors for line in lines if line.label == "Women")
+
+
+@pytest.mark.parametrize("path", ["filter", "panel", "table"])
+@pytest.mark.parametrize("protected", [True, False])
+def test_an_attacker_with_two_reports_guesses_no_better_than_the_odds(
+    path: str, protected: bool, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the real pages: was the one visitor at ten o'clock a woman? The attacker knows all
+    others, sees both reports, and takes the likelier answer. Without the noise the same attacker
+    is always right, so the attack is a real one."""
+    if not protected:
+        monkeypatch.setattr(protection, "noise", lambda uniform: 0)
+    right = 0
+    keys = 120 if protected else 8
+    for at in range(keys):
+        woman = at % 2 == 0
+        Cube.objects.all().delete()
+        put(site, date(2026, 5, 20), OTHER_HOUR, women=30, men=30)
+        put(site, date(2026, 5, 20), TARGET_HOUR, women=int(woman), men=int(not woman))
+        monkeypatch.setattr(settings, "SECRET_KEY", f"secret {at}")
+        less = women(site, path, f"{OTHER_HOUR}")
+        more = women(site, path, f"{TARGET_HOUR},{OTHER_HOUR}")
+        right += (more - less >= 1) == woman
+    if protected:
+        # The odds of the likelier answer are at most e^(2ε) : 1.
+        assert right / keys <= math.exp(2 * EPSILON) / (1 + math.exp(2 * EPSILON))
+    else:
+        assert right == keys
 
 
 def test_asking_again_gives_the_same_answer() -> None:
