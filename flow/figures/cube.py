@@ -54,16 +54,27 @@ KEYS = ("site_id", "grain", "day")
 
 
 class Grain(IntEnum):
-    """How long a stretch a row covers, and whether it tells the hours of the day apart."""
+    """What a row covers: a day or a month; with the hours of the day apart or summed; with the
+    combinations apart, or all visitors in cell 0 (which is what most pages need by the hour)."""
 
     DAY_BY_HOUR = 0
     DAY = 1
     MONTH_BY_HOUR = 2
     MONTH = 3
+    DAY_HOURS_ONLY = 4
+    MONTH_HOURS_ONLY = 5
 
     @property
     def hourly(self) -> bool:
-        return self in (Grain.DAY_BY_HOUR, Grain.MONTH_BY_HOUR)
+        return self not in (Grain.DAY, Grain.MONTH)
+
+    @property
+    def monthly(self) -> bool:
+        return self in (Grain.MONTH_BY_HOUR, Grain.MONTH, Grain.MONTH_HOURS_ONLY)
+
+    @property
+    def hours_only(self) -> bool:
+        return self in (Grain.DAY_HOURS_ONLY, Grain.MONTH_HOURS_ONLY)
 
 
 def cell_of(gender: Gender, age: AgeCategory, expression: Expression) -> int:
@@ -95,11 +106,15 @@ def add(sums: Hours, more: Hours) -> None:
 
 def spread(into: dict[Key, Hours], site: int, day: date, hour: int, sums: Sums) -> None:
     """Add one hour of a site to each row that it belongs to."""
+    everybody = [sum(values) for values in zip(*sums.values(), strict=True)]
     for grain in Grain:
-        first = day.replace(day=1) if grain >= Grain.MONTH_BY_HOUR else day
-        at = hour if grain.hourly else WHOLE
+        first = day.replace(day=1) if grain.monthly else day
         held = into.setdefault((site, int(grain), first), {})
-        add(held, {(at, cell): values for cell, values in sums.items()})
+        if grain.hours_only:
+            add(held, {(hour, 0): everybody} if sums else {})
+        else:
+            at = hour if grain.hourly else WHOLE
+            add(held, {(at, cell): values for cell, values in sums.items()})
 
 
 @dataclass(frozen=True)

@@ -47,24 +47,27 @@ class Rows:
         hours: bool = False,
         days: bool = False,
         hours_of: date | None = None,
+        cells: bool = True,
     ) -> None:
         """Read them in the coarsest grain that answers.
 
         Args:
             hours: the hour of each row matters. days: the day of each row matters.
             hours_of: the one day whose hours matter.
+            cells: who the visitors were matters (`by_cell`), beyond the question's filters.
         """
         if hours_of and not hours:
             self._slice = _around(question, period, hours_of)
         else:
-            self._slice = _read(question, period, hours=hours, days=days)
+            who = cells or question.by_attribute
+            self._slice = _read(question, period, hours=hours, days=days, cells=who)
         self.site, self.day, self.hour = self._slice.site, self._slice.day, self._slice.hour
         self._everybody = self._slice.by_row()
         self._group = self._everybody
         if question.by_attribute:
             chosen = [question.chosen(name) for name in ATTRIBUTES]
-            cells = np.einsum("g,a,e->gae", *(c.astype(int) for c in chosen)).ravel() > 0
-            self._group = self._slice.by_row(cells)
+            counted = np.einsum("g,a,e->gae", *(c.astype(int) for c in chosen)).ravel() > 0
+            self._group = self._slice.by_row(counted)
         self.passing = np.ones(len(self.site), bool)
         if "hour" in question.filters:
             self.passing &= question.chosen("hour")[np.maximum(self.hour, 0)]
@@ -109,11 +112,13 @@ HOURS_BY_MONTH_DAYS = 45
 """From so many days on, hours are read from sums over months."""
 
 
-def _read(question: Question, period: Period, *, hours: bool, days: bool) -> Slice:
+def _read(question: Question, period: Period, *, hours: bool, days: bool, cells: bool) -> Slice:
     hourly = hours or "hour" in question.filters or period.days <= 1
-    by_day, by_month = (
-        (Grain.DAY_BY_HOUR, Grain.MONTH_BY_HOUR) if hourly else (Grain.DAY, Grain.MONTH)
-    )
+    by_day, by_month = Grain.DAY, Grain.MONTH
+    if hourly:
+        by_day, by_month = Grain.DAY_HOURS_ONLY, Grain.MONTH_HOURS_ONLY
+        if cells:
+            by_day, by_month = Grain.DAY_BY_HOUR, Grain.MONTH_BY_HOUR
     long = period.days > HOURS_BY_MONTH_DAYS if hourly else period.step == "month"
     if long and not days and "weekday" not in question.filters:
         return _months(question, period, by_day, by_month)
@@ -123,7 +128,7 @@ def _read(question: Question, period: Period, *, hours: bool, days: bool) -> Sli
 def _around(question: Question, period: Period, day: date) -> Slice:
     """Whole days, and the hours of one of them."""
     if "hour" in question.filters or period.days <= 1 or not period.first <= day <= period.last:
-        return _read(question, period, hours=False, days=True)
+        return _read(question, period, hours=False, days=True, cells=True)
     one, sites = timedelta(1), question.site_ids
     parts = [cube.read(sites, day, day, Grain.DAY_BY_HOUR)]
     if period.first < day:

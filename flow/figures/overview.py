@@ -17,7 +17,7 @@ from flow.figures.question import ATTRIBUTES, LABELS, TITLES, VALUES, Question
 
 UNKNOWN = "unknown"
 HOURLY_DAYS = 31
-"""Up to so many days, the page is made from hourly rows."""
+"""Up to so many days, the hour that is not over matters in a comparison."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ class Overview:
 
 
 def overview(question: Question) -> Overview:
-    """Everything on the page, with three reads of the cube at most."""
+    """Everything on the page, from three reads of the cube."""
     period, other = question.period, question.other
-    rows = Rows(question, period, hours=period.days <= HOURLY_DAYS)
+    until = _until(question) if period.days <= HOURLY_DAYS else None
+    rows = Rows(question, period, hours_of=until[0] if until else None)
     parts, bucket_of = measure.buckets(period)
     sums = rows.sums(bucket_of(rows), len(parts))
     time = measure.time_form(question, period)
@@ -120,8 +121,7 @@ def overview(question: Question) -> Overview:
     state = watch.quality()
     open_hours = sum(quality.open_hours(site, period, question.now) for site in question.sites)
     so_far = now
-    until = _until(question)
-    if until and other and period.days <= HOURLY_DAYS:
+    if until and other:
         # Like with like: leave out the hour that is not over, in both periods.
         form = (*time, "until", until[0].toordinal(), until[1])
         so_far = measure.groups(question, rows.whole(rows.before(*until)), [form])
@@ -329,7 +329,7 @@ def _attribute_panel(question: Question, sums: Array, name: str, time: Any) -> P
 def _time_panels(question: Question, period: Period, rows: Rows) -> list[Panel]:
     panels = []
     if period.step != "hour":
-        hourly = rows if rows.hourly else Rows(question, period, hours=True)
+        hourly = rows if rows.hourly else Rows(question, period, hours=True, cells=False)
         times = [measure.time_form(question, period, hour=hour) for hour in range(24)]
         sums = hourly.sums(hourly.hour, 24)
         panels.append(_strip(question, "hour", measure.groups(question, sums, times)))

@@ -142,7 +142,13 @@ def report(question: Question, split: str, per: str) -> Report:
 
 def _figures(question: Question, period: Period, split: str) -> tuple[list[str], Cells, Cells]:
     """Labels and cells of each line, and the cells of all together."""
-    rows = Rows(question, period, hours=split == "hour", days=split == "weekday")
+    rows = Rows(
+        question,
+        period,
+        hours=split == "hour",
+        days=split == "weekday",
+        cells=split in ATTRIBUTES,
+    )
     time = measure.time_form(question, period)
     whole = measure.groups(question, rows.whole(), [time])
     if split in ATTRIBUTES:

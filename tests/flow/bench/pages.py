@@ -182,6 +182,7 @@ def _explained(sites: list[int], first: date, last: date) -> Iterator[tuple[str,
     marks = ",".join(["%s"] * len(sites))
     for name, grain, start in (
         ("28 days by hour", 0, last - timedelta(27)),
+        ("28 days by hour, everybody", 4, last - timedelta(27)),
         ("92 days by day", 1, last - timedelta(91)),
         ("a year by month and hour", 2, last - timedelta(365)),
         ("a year by month", 3, last - timedelta(365)),
