@@ -15,13 +15,15 @@ P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
-def limited(action: str, amount: int, seconds: int) -> Callable[[View[P]], View[P]]:
-    """At most `amount` POST requests of one user (or address) in so many seconds; else 429."""
+def limited(
+    action: str, amount: int, seconds: int, *, method: str = "POST"
+) -> Callable[[View[P]], View[P]]:
+    """At most `amount` such requests of one user (or address) in so many seconds; else 429."""
 
     def guard(view: View[P]) -> View[P]:
         @wraps(view)
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-            if request.method == "POST" and not within(request, action, amount, seconds):
+            if request.method == method and not within(request, action, amount, seconds):
                 return HttpResponse("Too many requests; wait a while.", status=429)
             return view(request, *args, **kwargs)
 

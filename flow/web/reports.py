@@ -21,6 +21,7 @@ from flow.figures.protection import WITHHELD
 from flow.figures.question import KEEP, LABELS, TITLES, VALUES, ask, merged
 from flow.figures.report import PER, SPLITS, choices, report
 from flow.figures.report import Report as Figures
+from flow.limits import limited
 from flow.models import Report, Schedule, User
 from flow.reports.columns import cells, heading, notes
 from flow.reports.forms import FORMS
@@ -97,6 +98,7 @@ def _charts(answer: Figures) -> list[str]:
 
 
 @requires()
+@limited("export", 60, 60, method="GET")
 def export(request: HttpRequest, form: str) -> HttpResponse:
     if form not in FORMS:
         raise Http404

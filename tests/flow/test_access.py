@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.cache import cache
 from django.test import Client
 from django.urls import URLPattern, URLResolver
 
@@ -274,3 +276,41 @@ def test_the_session_does_not_open_the_api(
 ) -> None:
     """Cookies would make it open to forged requests."""
     assert browse(world["users"]["administrator"]).get("/api/v1/sites").status_code == 401
+
+
+@pytest.fixture
+def one_moment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All requests fall into the same minute and hour, and into empty counters."""
+    now = time.time()
+    monkeypatch.setattr("flow.limits.time.time", lambda: now)
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "amount"),
+    [
+        ("/people/invite", {}, 30),
+        ("/welcome/nobody-knows-this", {"password": "guess"}, 20),
+        ("/reports/export.csv", None, 60),
+    ],
+)
+def test_what_costs_or_can_be_guessed_is_limited(
+    path: str, form: dict[str, str] | None, amount: int, world: dict[str, Any], one_moment: None
+) -> None:
+    client = Client()
+    client.force_login(world["users"]["administrator"])
+    codes = [
+        (client.get(path) if form is None else client.post(path, form)).status_code
+        for _ in range(amount + 1)
+    ]
+    assert 429 not in codes[:-1] and codes[-1] == 429
+
+
+def test_a_person_who_is_limited_hinders_nobody_else(
+    world: dict[str, Any], browse: Callable[[User], Client], one_moment: None
+) -> None:
+    viewer = browse(world["users"]["viewer"])
+    assert [viewer.get("/reports/export.csv").status_code for _ in range(61)][-1] == 429
+    assert browse(world["users"]["manager"]).get("/reports/export.csv").status_code == 200
