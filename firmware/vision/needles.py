@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from firmware.vision import native
 _LARGE = 4096
 """Bytes from which a buffer holds a picture, and not a few numbers."""
 _MOST = 16_384
-"""Windows of one picture, about."""
+"""Windows of one picture at most."""
 _SURE = 64
 """So many windows of a picture, of which one in eight begins where a word does, and are met."""
 _TELLING = {1: 6, 2: 8, 3: 8}
@@ -77,7 +78,7 @@ class Needles:
             in_place = self._add(values, 8, words=1)
             self._add(values, values.itemsize, words=1)
             return in_place > 0
-        apart = (values.size // _MOST | 1) * values.itemsize
+        apart = (math.ceil(values.size / _MOST) | 1) * values.itemsize
         return self._add(values, apart, words=2 if values.itemsize == 1 else 3) >= _SURE
 
     def _add(self, values: NDArray[Any], apart: int, *, words: int) -> int:

@@ -111,18 +111,24 @@ class Worker:
         """Look for traces of a drawn visitor; nobody may be in view.
 
         Raises:
-            PrivacyError: there are some, and `[privacy] strict` is set.
+            PrivacyError: there are some or it cannot be done, and `[privacy] strict` is set.
         """
         self._test_asked = False
         self._tested_at = time.monotonic()
+        strict = self._pipeline.settings.privacy.strict
         outcome = selftest.run(self._pipeline, self._source)
         if outcome is None:
             log("selftest_impossible")
+            if strict:
+                raise PrivacyError(
+                    "the self-test has no search library",
+                    remedy="install a C compiler and run `make native`",
+                )
             return
         passed, hits, controls = outcome.passed, outcome.hits, outcome.found
         log("selftest", passed=passed, hits=hits, controls=controls, took_ms=outcome.took_ms)
         messages.send(self._channel, messages.SelfTested(passed, hits, controls, outcome.took_ms))
-        if not passed and self._pipeline.settings.privacy.strict:
+        if not passed and strict:
             raise PrivacyError(
                 f"the self-test found {hits} traces after a wipe, and saw {controls} of "
                 f"{outcome.wanted} buffers before it",

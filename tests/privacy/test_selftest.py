@@ -13,7 +13,7 @@ import pytest
 
 from firmware import launcher, messages, settings
 from firmware.errors import PrivacyError
-from firmware.vision import native
+from firmware.vision import models, native
 from firmware.vision.selftest import Outcome
 from hil.scenes.render import Scene
 from hil.scenes.source import write_video
@@ -170,6 +170,26 @@ def test_strict_stops_on_a_trace(tree: dict[str, Any], begun: list[Vision]) -> N
     assert vision.failure.error == "PrivacyError" and "traces" in vision.failure.problem
     assert "out of service" in vision.failure.remedy
     assert not vision.said(messages.VisionReady)
+
+
+def test_strict_stops_when_it_cannot_be_done(
+    tree: dict[str, Any], begun: list[Vision], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the search library is there; without strict it goes on and claims nothing."""
+    folder = tmp_path / "native"
+    folder.mkdir()
+    for name in (native.ZERO_ON_FREE, native.SCRUB):
+        library = native.library(name)
+        assert library
+        (folder / library.name).write_bytes(library.read_bytes())
+    tree = tree | {"models": {"directory": str(models.directory())}}
+    monkeypatch.setenv("FLOW_SENSOR_CACHE", str(tmp_path))
+    begun.append(vision := Vision(tree | {"privacy": {"strict": True}}))
+    assert vision.ended() == PrivacyError.exit_code
+    assert "search library" in vision.failure.problem and "make native" in vision.failure.remedy
+    begun.append(vision := Vision(tree))
+    assert vision.ended() == 0
+    assert not vision.said(messages.SelfTested) and len(vision.records) == 1
 
 
 def test_without_strict_it_reports_and_goes_on(tree: dict[str, Any], begun: list[Vision]) -> None:
