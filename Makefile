@@ -11,7 +11,7 @@ FLAVOUR ?= rig
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native models demo test check bench accuracy gpu scenes faults hil soak proof proof-short mutations image image-test flow flow-check flow-postgres flow-browser flow-test flow-bench lock clean
+.PHONY: help setup native models demo test check bench accuracy engines gpu scenes faults hil soak proof proof-short mutations image image-test flow flow-check flow-postgres flow-browser flow-test flow-bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +49,12 @@ bench: models  ## time and memory of every stage → build/reports/bench.json
 
 accuracy: models  ## accuracy on labelled pictures: make accuracy DATA=dir → build/reports/accuracy.json
 	$(BIN)/python -m hil.accuracy --data $(DATA)
+
+engines: models  ## engines for two targets, what fp16 changes, latency → build/reports/engines.json
+	$(BIN)/python -m trt_engines build --onnx-only --precision fp32
+	$(BIN)/python -m trt_engines build --target rtx-sm86 --target rtx-sm89
+	$(BIN)/python -m trt_engines bench
+	$(BIN)/python -m trt_engines compare --data $(DATA)
 
 gpu: models  ## kernels, engines, pipeline and wipe on an NVIDIA GPU; what needs none runs anywhere
 	$(BIN)/python -m hil.gpu $(if $(wildcard $(DATA)),--data $(DATA))
