@@ -189,6 +189,12 @@ def test_a_broken_promise_is_one_line_of_the_table(change: dict[str, object]) ->
     assert account.table(account.lines(whole)).count("BROKEN") == 1
 
 
+def test_what_the_machine_does_not_allow_is_said_and_breaks_nothing() -> None:
+    whole = found(guarantees={"no_pen": True, "memory_locked": False})
+    assert broken(whole) == []
+    assert "not memory_locked" in account.table(account.lines(whole))
+
+
 def test_the_report_has_the_keys_that_others_read() -> None:
     figures = account.figures(found())
     assert set(figures) - {"details"} == {
