@@ -106,7 +106,7 @@ def lines(found: Account) -> list[Line]:
         ),
     ]
     broken = {name for name, holds in outcome.guarantees.items() if not holds}
-    held = len(outcome.guarantees) - len(broken)
+    held = f"{len(outcome.guarantees) - len(broken)} of {len(outcome.guarantees)}"
     rows.append(
         Line(
             "guarantees that hold",
@@ -114,7 +114,7 @@ def lines(found: Account) -> list[Line]:
                 [f"{held} of {len(outcome.guarantees)}", *(f"not {name}" for name in broken)]
             ),
             "all that this machine allows",
-            held > 0 and broken <= LIMITED,
+            bool(outcome.guarantees) and broken <= LIMITED,
         )
     )
     if found.cost:
