@@ -110,9 +110,7 @@ def lines(found: Account) -> list[Line]:
     rows.append(
         Line(
             "guarantees that hold",
-            ", ".join(
-                [f"{held} of {len(outcome.guarantees)}", *(f"not {name}" for name in broken)]
-            ),
+            ", ".join([held, *(f"not {name}" for name in sorted(broken))]),
             "all that this machine allows",
             bool(outcome.guarantees) and broken <= LIMITED,
         )
