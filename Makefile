@@ -11,7 +11,7 @@ FLAVOUR ?= rig
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup native models demo test check bench accuracy engines gpu scenes faults hil soak proof proof-short mutations image image-test flow flow-check flow-postgres flow-browser flow-test flow-bench lock clean
+.PHONY: help setup native models demo test check bench accuracy engines gpu scenes faults hil soak rig proof proof-short mutations image image-test flow flow-check flow-postgres flow-browser flow-test flow-bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -70,6 +70,10 @@ hil: models  ## the scenarios on a rig of processes → build/reports/hil.json, 
 
 soak: models  ## 10,000 visitors, one after another: does anything grow? → build/reports/soak.json
 	$(BIN)/python -m hil.rigs process -k soak --interactions 10000 --report soak
+
+rig: models  ## build the image and run the scenarios on it in QEMU (as root) → build/reports/rig.json
+	$(BIN)/python -m build_scripts image virt --arch amd64 --flavour rig
+	$(BIN)/python -m hil.rigs virtual --cuts 25
 
 proof: models  ## search the sensor for traces of 50 visitors → build/reports/proof.json
 	$(BIN)/python -m hil.traces

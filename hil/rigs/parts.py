@@ -73,6 +73,10 @@ class BoardProtocol(abc.ABC):
         """Let the board's clock be wrong by so much; 0: a time source sets it."""
         raise NotImplementedError
 
+    def update(self, bundle: str) -> str:
+        """Offer the running board a `good` or a `crashing` bundle; → `committed`, `rolled back`."""
+        raise NotImplementedError
+
     def heat(self, celsius: int, percent: int) -> None:
         """Let the board be so hot, and slow it down by so many per cent; 0: neither."""
         raise NotImplementedError

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import segno
 
 from firmware.errors import ConfigError
+from firmware.uplink import identity
 from hil.factory.__main__ import _names
 from hil.factory.label import label
+from hil.factory.station import Order, Station
 from hil.factory.unit import Unit
+from hil.rigs.strategy import RigError
+from provisioning.authority import Authority
+from provisioning.issued import Issued
 
 NOTICE = "https://flow.example/notice/k3vd"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -64,3 +70,44 @@ def test_record_of_a_unit_that_was_not_finished_says_so(tmp_path: Path) -> None:
     assert (record["verdict"], record["why"]) == ("failed", "not finished")
     unit.why = ""
     assert json.loads(unit.write(tmp_path / "units").read_text())["verdict"] == "passed"
+
+
+class Hopeless:
+    """A rig whose board never counts; its identity is real."""
+
+    def __init__(self, partition: Path) -> None:
+        self.partition = partition
+        self.states: list[str] = []
+        self.cloud = self
+
+    def activate(self) -> None: ...
+
+    def join(self, batch: Authority, issued: Issued, days: int) -> None:
+        self.batch, self.issued, self.days = batch, issued, days
+
+    def name_next(self, device: str) -> None:
+        self.device = device
+
+    def transition(self, state: str) -> None:
+        self.states.append(state)
+        if state == "provisioned":
+            request = identity.request(self.partition / self.device, self.device)
+            certificate = self.batch.device(request, days=self.days)
+            self.issued.keep(self.device, certificate)
+            self.installed = {"device.pem": certificate}
+        if state == "counting":
+            raise RigError("it did not come to this on the rig: it counts", remedy="look at it")
+
+
+def test_unit_that_fails_gets_no_label_and_its_certificate_is_revoked(tmp_path: Path) -> None:
+    issued = Issued(tmp_path / "ca")
+    batch = Authority.root("Factory root").batch("q1")
+    order = Order(batch, issued, 30, {"sensor.toml": b""}, NOTICE, tmp_path / "units")
+    rig: Any = Hopeless(tmp_path / "boards")
+    unit = Station(rig, order).make("flow-000001")
+    assert not unit.passed and "it counts" in unit.why
+    assert rig.states == ["flashed", "booted", "provisioned", "counting", "off"]
+    assert issued.of("flow-000001") == [] and list((tmp_path / "ca" / "revoked").iterdir())
+    record = json.loads((tmp_path / "units" / "flow-000001.json").read_text())
+    assert record["verdict"] == "failed" and record["certificate"]["sha256"]
+    assert not (tmp_path / "units" / "flow-000001.svg").exists()
