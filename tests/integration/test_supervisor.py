@@ -35,10 +35,10 @@ class Run:
             check({"identity": {"directory": str(folder)}, **vision.pop("settings", {})}),
             device="flow-0001",
             recipient_key=b"",
-            start=self._start,
+            start=self.start,
         )
 
-    def _start(self, name: launcher.Name) -> launcher.Child:
+    def start(self, name: launcher.Name) -> launcher.Child:
         ours, theirs = messages.pair()
         with theirs:
             descriptor = str(theirs.fileno())

@@ -13,11 +13,14 @@ import pytest
 
 from firmware import launcher, messages, settings
 from firmware.errors import PrivacyError
+from firmware.supervisor import Supervisor
 from firmware.vision import models, native
 from firmware.vision.selftest import Outcome
 from hil.scenes.render import Scene
 from hil.scenes.source import write_video
+from tests import keys
 from tests.integration.sight import SCRIPT, Vision
+from tests.integration.test_supervisor import Run
 
 ALONE = """
 import json, sys
@@ -197,3 +200,24 @@ def test_without_strict_it_reports_and_goes_on(tree: dict[str, Any], begun: list
     assert vision.ended() == 0
     assert [told.passed for told in vision.said(messages.SelfTested)] == [False]
     assert len(vision.records) == 1
+
+
+def test_the_figure_reaches_the_health_record(tree: dict[str, Any], tmp_path: Path) -> None:
+    """Real vision under the real supervisor; an uplink that writes down what it is given."""
+    run = Run(tmp_path, {}, {})
+    (tmp_path / "numbers").write_text("0\n")
+    rules = {
+        "source": {**tree["source"], "realtime": True},
+        "health": {"every_s": 1},
+        "identity": {"directory": str(tmp_path)},
+    }
+    Supervisor(
+        settings.check(rules),
+        device="flow-0001",
+        recipient_key=keys.private_key().public_bytes(),
+        start=lambda name: launcher.start(name) if name == "vision" else run.start(name),
+    ).run()
+    assert run.delivered == [1], "the canary has no number"
+    health = run.notes("uplink", "Health")[-1][1]
+    assert (health["selftest"], health["selftest_hits"]) == ("passed", 0)
+    assert health["selftest_controls"] > 24 and health["selftest_ms"] > 0
