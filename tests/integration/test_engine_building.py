@@ -229,4 +229,5 @@ def test_progress_is_told_from_nothing_to_all(models_folder: Path, tmp_path: Pat
         progress=lambda phase, part: parts.append(part),
     )
     assert parts == sorted(parts)
-    assert parts[0] == 0 and parts[-1] == 1 and len(parts) > 3
+    assert parts[0] == 0 and parts[-1] == 1
+    assert any(0 < part < 1 for part in parts)
