@@ -35,7 +35,7 @@ def test_what_is_written_anywhere_is_seen_and_does_not_last(tmp_path: Path) -> N
     assert not (ROOT / "trace").exists()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)  # twenty seconds on a machine of its own
 def test_nothing_is_left_as_shipped_and_what_is_taken_away_is_noticed(
     tmp_path: Path,
 ) -> None:
@@ -45,12 +45,9 @@ def test_nothing_is_left_as_shipped_and_what_is_taken_away_is_noticed(
         from hil import report
         from hil.traces import mutations
         report.REPORTS = Path({str(tmp_path)!r})
-        sys.exit(mutations.main(["rows of the tracker", "release of the decoder"]))
+        sys.exit(mutations.main(["run on zeros"]))
     """
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=290)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=590)
     figures = json.loads((tmp_path / "mutations.json").read_text())
     assert figures["clean_as_shipped"]
-    assert {row["name"] for row in figures["rows"] if row["hits"]} == {
-        "rows of the tracker",
-        "release of the decoder",
-    }
+    assert [row["name"] for row in figures["rows"] if row["hits"]] == ["run on zeros"]
