@@ -194,6 +194,6 @@ def _sensor(site: Site, shop: Shop, at: int, name: str, moment: datetime) -> Sen
         health=health, health_at=moment, model_set="",
         reported={
             "capabilities": {"mode": "attributes", "context": "retail"},
-            "update": {"state": "1.1.0 waits for the night"} if trouble else {},
+            "update": {"state": "downloading", "version": "1.1.0", "percent": 40} if at else {},
         },
     )  # fmt: skip

@@ -81,6 +81,12 @@ def condition(sensor: Sensor, now: datetime) -> Condition:
             "Its network is slow or blocked; the oldest records are dropped when it is full.",
         ),
         (
+            2,
+            (sensor.reported.get("update") or {}).get("state") == "refused",
+            "Update refused",
+            f"It runs on with its old software ({sensor.update}).",
+        ),
+        (
             1,
             health.get("clock_synchronised") is False,
             "Clock not synchronised",

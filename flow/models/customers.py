@@ -114,13 +114,23 @@ class Sensor(models.Model):
         ordering = ["site__name", "name"]
 
     @property
+    def software(self) -> str:
+        """Version of its image, or of its firmware where it has no images; "" when not known."""
+        return str(self.reported.get("image") or self.health.get("firmware") or "")[:30]
+
+    @property
     def update(self) -> str:
-        """State of its last update in words, from the twin or the health record; "" for none."""
-        for tree in (self.reported.get("update"), self.health.get("update")):
-            state = tree.get("state", "") if isinstance(tree, dict) else tree
-            if state:
-                return str(state)[:60]
-        return ""
+        """How far its last update is, in words; "" for none. From the reported twin:
+        {"state": "downloading", "version": "1.4.0", "percent": 40, "error": ""}."""
+        said = self.reported.get("update")
+        if not isinstance(said, dict) or not said.get("state"):
+            return ""
+        words = f"{said['state']} {said.get('version', '')}".strip()
+        if said["state"] == "downloading":
+            words += f", {said.get('percent', 0)} %"
+        if said.get("error"):
+            words += f": {said['error']}"
+        return words[:120]
 
     def __str__(self) -> str:
         return self.name

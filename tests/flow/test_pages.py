@@ -160,6 +160,16 @@ def test_a_silent_sensor_is_offline_and_a_retired_one_is_not(site: Site) -> None
     assert [alarm.title for alarm in condition(never, NOW).alarms] == ["Never seen"]
 
 
+def test_a_refused_update_is_an_alarm(site: Site) -> None:
+    said = {"update": {"state": "refused", "version": "1.4.3", "percent": 0, "error": "signature"}}
+    sensor = Sensor(device="d", site=site, health=HEALTHY, last_seen=NOW, reported=said)
+    (alarm,) = condition(sensor, NOW).alarms
+    assert (alarm.title, alarm.severity) == ("Update refused", 2)
+    assert "refused 1.4.3: signature" in alarm.advice
+    sensor.reported = {"update": {"state": "committed", "version": "1.4.3"}}
+    assert not condition(sensor, NOW).alarms and sensor.update == "committed 1.4.3"
+
+
 def test_health_is_shown_in_words(boss: Client, site: Site) -> None:
     health = {"frames_per_s_x10": 121, "clock_synchronised": False, "guarantees_missing": [],
               "resident_kb": {"vision": 5}, "new_field": 3, "uptime_s": 7200}  # fmt: skip
@@ -173,10 +183,19 @@ def test_health_is_shown_in_words(boss: Client, site: Site) -> None:
     }
     Sensor.objects.create(
         device="d", name="d", site=site, certificates="", health={**health, "selftest": "passed"},
-        reported={"update": {"state": "1.4.3 waits"}}, last_seen=datetime.now(timezone.utc),
+        reported={
+            "image": "9.8.7",
+            "update": {"state": "downloading", "version": "1.4.3", "percent": 40},
+        },
+        last_seen=datetime.now(timezone.utc),
     )  # fmt: skip
     fleet = boss.get("/sensors").content.decode()
-    assert "1.4.3 waits" in fleet and "passed" in fleet and "just now" in fleet
+    assert (
+        "downloading 1.4.3, 40 %" in fleet
+        and "9.8.7" in fleet
+        and "passed" in fleet
+        and "just now" in fleet
+    )
     assert "Frames a second" in boss.get("/sensors/d").content.decode()
 
 
