@@ -4,7 +4,7 @@ File upload and IoT Edge are the only parts that need `requests`, and each clien
 TLS context for them: 6 MB of the uplink's 47 MB resident. Both are replaced by empty modules.
 
 The SDK's MQTT client wakes itself through a pair of sockets that it makes by listening on a port of
-127.0.0.1 for a moment. A sensor listens nowhere, and its unit lets nobody try: it gets a real pair.
+127.0.0.1 for a moment. A sensor listens nowhere, and its unit lets it not try: it gets a real pair.
 """
 
 from __future__ import annotations
