@@ -12,18 +12,18 @@ shown without a GPU and there is none.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from firmware.drivers import gpu_kernels, tensorrt_vendor
 from firmware.errors import EngineError, SensorError
 from hil import report
-from trt_engines import acquire
+from trt_engines import acquire, build
 from trt_engines.compare import pictures
 from trt_engines.figures import merge
 
@@ -86,19 +86,30 @@ def on_gpu(capability: str, data: Path | None, limit: int) -> bool:
     gpu_kernels.build((int(major), int(minor)))
     refused = build_pycuda()
     if refused:
-        merge(gpu=_row(capability, "", [], [{"check": "pycuda", "words": refused}]))
+        words = [{"check": "pycuda", "words": refused}]
+        merge(gpu={"device": "", "ran": [], "refused": words, "bench": []})
         print(f"gpu: pycuda cannot be built: {refused}", file=sys.stderr)
         return False
     from firmware.drivers.gpu import open_gpu  # noqa: PLC0415  needs pycuda
     from hil.gpu.checks import Bench, everything  # noqa: PLC0415
 
+    build.prepare("fp16")
     faces = pictures(data or acquire.portrait("astronaut").parent, limit)
     bench = Bench(open_gpu(), _clip(), faces)
     everything(bench)
-    print(f"gpu: report → {merge(gpu=_row(capability, bench.gpu.name, bench.ran, bench.refused))}")
-    if any(done["check"] == "engines" for done in bench.ran):
-        _say("latencies", "-m", "trt_engines", "bench")
-    return not bench.wrong
+    tensorrt = any(done["check"] == "engines" for done in bench.ran)
+    timed = tensorrt and _say("latencies", "-m", "trt_engines", "bench")
+    row = {
+        "device": bench.gpu.name,
+        "compute_capability": capability,
+        "ran": bench.ran,
+        "refused": bench.refused,
+        "bench": json.loads((report.REPORTS / "engines.json").read_text())["bench"]
+        if timed
+        else [],
+    }
+    print(f"gpu: report → {merge(gpu=row)}")
+    return not bench.wrong and timed == tensorrt
 
 
 def build_pycuda() -> str:
@@ -150,18 +161,6 @@ def _clip() -> Path:
     path = _FOLDER / "four_visitors.mp4"
     write_video(Scene(load(STANDARD / "four_visitors.scene")), path)
     return path
-
-
-def _row(
-    capability: str, device: str, ran: list[dict[str, Any]], refused: list[dict[str, str]]
-) -> dict[str, Any]:
-    return {
-        "device": device,
-        "compute_capability": capability,
-        "ran": ran,
-        "refused": refused,
-        "bench": [],
-    }
 
 
 if __name__ == "__main__":

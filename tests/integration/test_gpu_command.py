@@ -18,6 +18,7 @@ from hil.scenes.source import write_video
 from tests.integration.gpu_bench import Gpu, built, gpu
 from trt_engines.acquire import portrait
 from trt_engines.compare import pictures
+from trt_engines.figures import merge
 
 # What follows asks for CUDA's driver when it is imported.
 from hil.gpu.checks import Bench, everything  # isort: skip
@@ -51,6 +52,45 @@ def test_without_a_gpu_what_needs_none_still_decides(
     monkeypatch.setattr(report, "REPORTS", tmp_path)
     monkeypatch.setattr(command, "without_gpu", lambda: passes)
     assert command.main([]) == status
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_what_a_gpu_gave_is_in_the_report(
+    gpu: Gpu, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, timed: bool
+) -> None:
+    def say(what: str, *words: str) -> bool:
+        assert words == ("-m", "trt_engines", "bench")
+        merge(bench=[{"model": "age", "p50_ms": 1.0}])
+        return timed
+
+    monkeypatch.setattr(report, "REPORTS", tmp_path)
+    monkeypatch.setattr(command, "_say", say)
+    monkeypatch.setattr(command, "_clip", lambda: clip)
+    monkeypatch.setattr(command.build, "prepare", lambda precision: None)
+    monkeypatch.setattr(command.gpu_kernels, "build", lambda capability: tmp_path)
+    monkeypatch.setattr(
+        "hil.gpu.checks.everything", lambda bench: bench.ran.append({"check": "engines"})
+    )
+    assert command.main(["--gpu-only"]) == (0 if timed else 1)
+    row = json.loads((tmp_path / "engines.json").read_text())["gpu"]
+    assert row == {
+        "device": "fake GPU",
+        "compute_capability": "1.0",
+        "ran": [{"check": "engines"}],
+        "refused": [],
+        "bench": [{"model": "age", "p50_ms": 1.0}] if timed else [],
+    }
+
+
+def test_a_pycuda_that_cannot_be_built_is_written_down(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(report, "REPORTS", tmp_path)
+    monkeypatch.setattr(command.gpu_kernels, "build", lambda capability: tmp_path)
+    monkeypatch.setattr(command, "build_pycuda", lambda: "fatal error: cuda.h")
+    assert command.main(["--gpu-only"]) == 1
+    row = json.loads((tmp_path / "engines.json").read_text())["gpu"]
+    assert row["refused"] == [{"check": "pycuda", "words": "fatal error: cuda.h"}]
 
 
 def test_the_tests_that_it_runs_are_there() -> None:
