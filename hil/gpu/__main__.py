@@ -99,14 +99,13 @@ def on_gpu(capability: str, data: Path | None, limit: int) -> bool:
     everything(bench)
     tensorrt = any(done["check"] == "engines" for done in bench.ran)
     timed = tensorrt and _say("latencies", "-m", "trt_engines", "bench")
+    known = json.loads((report.REPORTS / "engines.json").read_text()) if timed else {"bench": []}
     row = {
         "device": bench.gpu.name,
         "compute_capability": capability,
         "ran": bench.ran,
         "refused": bench.refused,
-        "bench": json.loads((report.REPORTS / "engines.json").read_text())["bench"]
-        if timed
-        else [],
+        "bench": known["bench"],
     }
     print(f"gpu: report → {merge(gpu=row)}")
     return not bench.wrong and timed == tensorrt

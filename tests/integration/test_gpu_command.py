@@ -66,8 +66,8 @@ def test_what_a_gpu_gave_is_in_the_report(
     monkeypatch.setattr(report, "REPORTS", tmp_path)
     monkeypatch.setattr(command, "_say", say)
     monkeypatch.setattr(command, "_clip", lambda: clip)
-    monkeypatch.setattr(command.build, "prepare", lambda precision: None)
-    monkeypatch.setattr(command.gpu_kernels, "build", lambda capability: tmp_path)
+    monkeypatch.setattr("trt_engines.build.prepare", lambda precision: None)
+    monkeypatch.setattr(gpu_kernels, "build", lambda capability: tmp_path)
     monkeypatch.setattr(
         "hil.gpu.checks.everything", lambda bench: bench.ran.append({"check": "engines"})
     )
@@ -86,7 +86,7 @@ def test_a_pycuda_that_cannot_be_built_is_written_down(
     gpu: Gpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(report, "REPORTS", tmp_path)
-    monkeypatch.setattr(command.gpu_kernels, "build", lambda capability: tmp_path)
+    monkeypatch.setattr(gpu_kernels, "build", lambda capability: tmp_path)
     monkeypatch.setattr(command, "build_pycuda", lambda: "fatal error: cuda.h")
     assert command.main(["--gpu-only"]) == 1
     row = json.loads((tmp_path / "engines.json").read_text())["gpu"]
