@@ -241,10 +241,13 @@ class DiskCamera(Driver, CameraProtocol):
     def settings(self) -> dict[str, dict[str, Any]]:
         return {"source": {"uri": "/media/scene/clip.mp4", "realtime": False}}
 
+    def cue(self, clip: Path) -> None:
+        self._write(clip)
+
+    def begin(self) -> None:
+        """It plays since the sensor has been started."""
+
     def show(self, clip: Path) -> None:
-        if not self.machine.powered:
-            self._write(clip)
-            return
         self.board.run("systemctl stop flow-supervisor media-scene.mount", timeout_s=120)
         self._write(clip)
         self.board.run("systemctl start media-scene.mount flow-supervisor", timeout_s=120)

@@ -93,6 +93,14 @@ class CameraProtocol(abc.ABC):
     def show(self, clip: Path) -> None:
         """Play a clip once from now on; before and after it, nobody is there."""
 
+    def cue(self, clip: Path) -> None:
+        """Have a clip ready while the board is off; it need not be played before `begin`."""
+        self._cued = clip
+
+    def begin(self) -> None:
+        """The sensor counts: play what was cued, unless it plays already."""
+        self.show(self._cued)
+
     def place(self, clip: Path) -> str:
         """Put a clip where the board can read it by itself; → its URI for the settings."""
         raise NotImplementedError

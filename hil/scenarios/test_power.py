@@ -35,9 +35,10 @@ def test_power_is_cut_in_mid_interaction(
     slots, identical, traces = rig.board.slots(), 0, 0
     mark = int(rig.board.identity()["numbers"])
     for _ in range(cuts):
-        rig.transition("counting")
         before = rig.interactions()
-        rig.camera.show(clip)
+        rig.camera.cue(clip)
+        rig.transition("counting")
+        rig.camera.begin()
         numbers = set(rig.arrived(len(before) + 1)) - set(before)  # the first visitor's
         assert min(numbers) > mark, "a number is used again"
         time.sleep(moments.uniform(0, second_gone - first_gone - _LOST_S) * rig.slower)
