@@ -95,6 +95,10 @@ class MonitorCamera(Driver, CameraProtocol):
     def settings(self) -> dict[str, dict[str, object]]:
         return {"source": {"uri": self.uri}}
 
+    def cue(self, clip: Path) -> None:
+        super().cue(clip)
+        self._stop()
+
     def show(self, clip: Path) -> None:
         self._stop()
         self._playing = subprocess.Popen([*self.player.split(), str(clip)])

@@ -94,7 +94,8 @@ class CameraProtocol(abc.ABC):
         """Play a clip once from now on; before and after it, nobody is there."""
 
     def cue(self, clip: Path) -> None:
-        """Have a clip ready while the board is off; it need not be played before `begin`."""
+        """Have a clip ready while the board is off, and nothing else in view; it need not be played
+        before `begin`."""
         self._cued = clip
 
     def begin(self) -> None:

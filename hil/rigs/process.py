@@ -238,6 +238,10 @@ class ScreenCamera(Driver, CameraProtocol):
             }
         }
 
+    def cue(self, clip: Path) -> None:
+        super().cue(clip)
+        self._write(screen.node(None))
+
     def show(self, clip: Path) -> None:
         shown = self._folder / clip.name  # vision may read nothing else than what is below /dev
         if not shown.exists():
