@@ -20,10 +20,8 @@ WIDTH_PX, HEIGHT_PX, FRAMES_PER_S = 640, 360, 12.5
 
 
 def clip(name: str) -> tuple[script.Script, Path]:
-    """A scene of the rigs' own or of the standard set, and its clip in the rigs' size."""
-    path = Path(__file__).with_name(f"{name}.scene")
-    if not path.exists():
-        path = script.STANDARD / path.name
+    """A standard scene and its clip in the rigs' size."""
+    path = script.STANDARD / f"{name}.scene"
     scene = script.load(path)
     small = msgspec.structs.replace(
         scene.camera, width_px=WIDTH_PX, height_px=HEIGHT_PX, frames_per_s=FRAMES_PER_S
@@ -47,7 +45,7 @@ def truth(clip: Path) -> dict[str, Any]:
     return known
 
 
-def visible_s(clip: Path, who: int = 0) -> tuple[float, float]:
-    """From when to when a visitor of a clip is in view."""
-    stay = truth(clip)["interactions"][who]
+def visible_s(clip: Path) -> tuple[float, float]:
+    """From when to when the first visitor of a clip is in view."""
+    stay = truth(clip)["interactions"][0]
     return stay["from_s"], stay["to_s"]

@@ -85,7 +85,7 @@ def test_board_is_throttled(rig: SensorStrategy, note: Note) -> None:
     try:
         hot = rig.health(lambda said: said["throttled_percent"] >= 50, "it says it is throttled")
         assert hot["temperature_c"] is not None
-        scene, counted = rig.count("crossing")
+        scene, counted = rig.count("four_visitors")
         assert counted == scene.interactions
         slow = rig.health(lambda said: said["waiting"] == 0, "its outbox is empty")
     finally:

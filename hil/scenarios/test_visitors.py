@@ -35,7 +35,7 @@ def test_boot_to_first_record(rig: SensorStrategy, note: Note) -> None:
 def test_counting_is_accurate(rig: SensorStrategy, note: Note) -> None:
     """Every visitor of a scene arrives as one record, and nobody else."""
     rig.transition("counting")
-    for name in ("group", "crossing"):
+    for name in ("four_visitors", "back_late"):
         scene, counted = rig.count(name)
         note(f"counted {name}", f"{counted} of {scene.interactions}")
         assert counted == scene.interactions, name
