@@ -69,8 +69,10 @@ def test_fp16_changes_no_decision_about_the_portraits(
         outputs = row["outputs"]
         assert isinstance(outputs, dict) and outputs
         for each in outputs.values():
-            # Something was rounded, and nothing broke.
-            assert 0 < each["mean"] <= each["max"] < (0.5 if name in ("age", "detector") else 0.02)
+            if name == "detector":  # stays in fp32
+                assert each["max"] == 0
+            else:  # something was rounded, and nothing broke
+                assert 0 < each["mean"] <= each["max"] < (0.5 if name == "age" else 0.02)
     assert "gender      0 of 3 changed" in capsys.readouterr().out
 
 

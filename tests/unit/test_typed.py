@@ -89,6 +89,12 @@ def test_fp16_rounded_by_arithmetic_gives_on_the_runtime_what_fp16_gives(kept: s
         assert not np.array_equal(on_runtime(half, pixels), answer(half, pixels))
 
 
+def test_a_network_that_is_kept_whole_stays_as_it_is() -> None:
+    kept = typed.half(network(), "pixels")
+    assert [node.op_type for node in kept.graph.node] == ["MatMul", "Mul", "Sub"]
+    assert {tensor.data_type for tensor in kept.graph.initializer} == {TensorProto.FLOAT}
+
+
 def test_a_tensor_that_is_not_there_is_an_error_that_names_the_setting() -> None:
     with pytest.raises(EngineError, match="no tensor 'clases'") as caught:
         typed.half(network(), "clases")
@@ -138,6 +144,6 @@ def test_each_precision_is_a_folder_of_models_with_an_index_of_its_own(
 
 def test_what_costs_accuracy_in_fp16_is_named_with_the_reason() -> None:
     kept = {name: manifest.fp16.fp32_from for name, manifest in manifests.load().items()}
-    assert kept == {"detector": "511", "age": "logits", "gender": "", "expression": ""}
+    assert kept == {"detector": "pixels", "age": "logits", "gender": "", "expression": ""}
     for manifest in manifests.load().values():
         assert bool(manifest.fp16.fp32_from) == bool(manifest.fp16.reason)
