@@ -40,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m firmware.vision")
     parser.add_argument("--channel", type=int, required=True, help="inherited socket")
     channel = socket.socket(fileno=parser.parse_args().channel)
-    deadline.extend(deadline.VISION_S)
+    deadline.extend(deadline.START_S)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
     try:
         start = messages.receive(channel)
