@@ -12,6 +12,7 @@ import http.cookiejar
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -99,7 +100,9 @@ def _served(port: int) -> Iterator[str]:
     log = Path(os.environ["FLOW_HOME"], "web.log")
     words = ["-m", "gunicorn", "--threads", "4", "--bind", f"{HOST}:{port}", "flow.wsgi"]
     with log.open("ab") as file:
-        server = subprocess.Popen([sys.executable, *words], stdout=file, stderr=file)
+        server = subprocess.Popen(  # in a session of its own: Ctrl-C reaches this program alone
+            [sys.executable, *words], stdout=file, stderr=file, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + START_S
         while not _answers(f"{address}/healthz"):
@@ -109,7 +112,11 @@ def _served(port: int) -> Iterator[str]:
         yield address
     finally:
         server.terminate()
-        server.wait(10)
+        try:
+            server.wait(2)
+        except subprocess.TimeoutExpired:  # a browser keeps its connection open
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
 
 
 def _answers(address: str) -> bool:
