@@ -71,7 +71,7 @@ def written() -> list[Path]:
 
 def _cover(folder: Path, mounted: list[Path]) -> list[Path]:
     """Lay a layer in memory over a folder or, where others are mounted in it, over its folders."""
-    if folder in (OWN, *_KERNELS):
+    if folder in (OWN, *_KERNELS, *_SHARED):
         return []
     if any(folder in place.parents for place in mounted):
         inner = [

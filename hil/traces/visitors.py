@@ -114,7 +114,7 @@ def programme(interactions: int, seed: int, *, begins: int = 0) -> Programme:
             visits.append(Visit(group, (at, at + SEEN)))
         elif kind == ONE_STAYS and left >= 2:
             alone = SEEN - 4
-            leaver = visitor(0, at, at + SEEN)
+            leaver = visitor(0, at, at + alone)  # or the stayer's votes would follow its pixels
             stayer = visitor(2, at + alone, at + SEEN + TAIL)
             visits.append(Visit((leaver,), (at, at + alone), others=(stayer,)))
             at += TAIL
