@@ -78,7 +78,7 @@ rig: models  ## build the image and run the scenarios on it in QEMU (as root) â†
 proof: models  ## search the sensor for traces of 50 visitors â†’ build/reports/proof.json
 	$(BIN)/python -m hil.traces
 
-proof-short: models  ## the same with 9 visitors and without costs, for every change (2 minutes)
+proof-short: models  ## the same with 12 visitors and without costs, for every change (2 minutes)
 	$(BIN)/python -m hil.traces --short
 
 mutations: models  ## take each ingredient of the promise away and see the proof notice it (10 minutes)

@@ -228,7 +228,10 @@ def add_new(index: Index, kind: str, values: NDArray[Any], before: NDArray[Any])
     for element in (0, length - 1, length // 3, 2 * length // 3):
         starts = starts[differs[starts + element]]
     starts = starts[:: (starts.size // _MOST_WINDOWS) | 1]
-    index.add(kind, flat[starts[:, None] + np.arange(length)], words=words, step=8 * words)
+    windows = flat[starts[:, None] + np.arange(length)]
+    if values.dtype == np.float32 and words > 1:  # zeros between few values are no canary
+        windows = windows[np.count_nonzero(windows, axis=1) >= length - 1]
+    index.add(kind, windows, words=words, step=8 * words)
 
 
 def _words(values: NDArray[Any]) -> int:

@@ -27,7 +27,7 @@ from hil.traces.visitors import Programme
 from hil.traces.visits import Examination, Findings
 
 SCENE = STANDARD / "four_visitors.scene"
-SHORT, FULL = 6, 47
+SHORT, FULL = 9, 47
 """Interactions in the long clip; those in the clip that is cut come to them."""
 IN_CUT = 3
 
