@@ -71,6 +71,12 @@ def lines(found: Account) -> list[Line]:
             f"≤ {MOST_AB_BYTES}",
             left.shipped <= MOST_AB_BYTES,
         ),
+        Line(
+            "b  the same when one has left another (open)",
+            f"{left.leaver}",
+            f"≤ {MOST_AB_BYTES}, not yet shown",
+            kept=True,
+        ),
         _exact("b  the same clip twice (control)", left.null, 0),
         Line(
             "b  without a wipe (control)",
@@ -160,6 +166,7 @@ def figures(found: Account) -> dict[str, Any]:
             "hits": {phase: dict(kinds) for phase, kinds in needles.hits.items()},
             "missing": dict(needles.missing),
             "places_after_wipe": [[who, phase, *hit] for who, phase, hit in needles.places[:50]],
+            "ab_leaver_bytes": left.leaver,
             "ab_on_stack_bytes": left.on_stack,
             "ab_places": left.places[:20],
             "files": [str(path) for path in found.written[:50]],

@@ -43,8 +43,15 @@ def enter_own_namespaces() -> list[Path]:
     Returns: folders over which no layer could be laid; what is written there is not seen.
 
     Raises:
-        PrivacyError: this kernel or container does not allow it.
+        PrivacyError: this kernel or container does not allow it, or the program or its home lies
+            in a folder that is replaced.
     """
+    for needed in (Path.cwd(), Path.home()):
+        if any(folder in (needed, *needed.parents) for folder in _SHARED):
+            raise PrivacyError(
+                f"{needed} would be hidden by an empty folder of the proof's own",
+                remedy=f"keep it outside {', '.join(map(str, _SHARED))}",
+            )
     if _libc.unshare(_NEWNS | _NEWNET):
         _become_root_of_a_namespace()
     _mount(None, Path("/"), None, _PRIVATE_RECURSIVE)

@@ -137,7 +137,7 @@ def found(**changes: object) -> account.Account:
     outcome = Outcome(findings, 9, {"numbers"}, 0, {"no_pen": True})
     whole = account.Account(
         outcome,
-        Differences(0, 0, 2_000_000, 9_000, ()),
+        Differences(0, 0, 2_000_000, 9_000, 0, ()),
         core=False,
         written=[],
         uncovered=[],
@@ -166,10 +166,10 @@ def test_every_promise_is_kept_when_it_is() -> None:
         {"complete": 8},
         {"places": [("vision", "after", Hit("frame.pixels", 1, "[heap]", 4096))]},
         {"ways_control": 0},
-        {"bytes_left": Differences(17, 0, 2_000_000, 9_000, ())},
-        {"bytes_left": Differences(0, 1, 2_000_000, 9_000, ())},
-        {"bytes_left": Differences(0, 0, 999_999, 9_000, ())},
-        {"bytes_left": Differences(0, 0, 2_000_000, 0, ())},
+        {"bytes_left": Differences(17, 0, 2_000_000, 9_000, 0, ())},
+        {"bytes_left": Differences(0, 1, 2_000_000, 9_000, 0, ())},
+        {"bytes_left": Differences(0, 0, 999_999, 9_000, 0, ())},
+        {"bytes_left": Differences(0, 0, 2_000_000, 0, 0, ())},
         {"core": True},
         {"written": [Path("/home/somebody/trace")]},
         {"uncovered": [Path("/home")]},
