@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,21 @@ def test_what_is_written_anywhere_is_seen_and_does_not_last(tmp_path: Path) -> N
     assert json.loads(done.stdout) == [[], 4]
     assert not passing.exists()
     assert not (ROOT / "trace").exists()
+
+
+def test_a_program_that_the_proof_would_hide_is_named() -> None:
+    code = "from hil.traces import rights; rights.enter_own_namespaces()"
+    hidden = Path("/var/tmp/home")  # noqa: S108 - nothing is written
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "HOME": str(hidden)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode
+    assert f"PrivacyError: {hidden} would be hidden" in done.stderr
 
 
 @pytest.mark.timeout(600)  # twenty seconds on a machine of its own
