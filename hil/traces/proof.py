@@ -192,8 +192,8 @@ class Differences(NamedTuple):
         no_wipe: as `shipped`, without any wipe.
         on_stack: on the stack, when neither its scrub nor the engines' run on zeros overwrites it;
             either of the two is enough.
-        leaver: as `shipped`, when somebody has left another who stays. Not kept yet: blocks of the
-            heap come to lie in another order (docs/privacy-proof.md, Open).
+        leaver: as `shipped`, when somebody has left another who stays. Not kept yet, and not yet
+            explained (docs/privacy-proof.md, Open).
         places: where `shipped` and `leaver` differ.
     """
 
