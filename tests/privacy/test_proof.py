@@ -38,7 +38,7 @@ def test_what_is_written_anywhere_is_seen_and_does_not_last(tmp_path: Path) -> N
 
 def test_a_program_that_the_proof_would_hide_is_named() -> None:
     code = "from hil.traces import rights; rights.enter_own_namespaces()"
-    hidden = Path("/var/tmp/home")  # noqa: S108 - nothing is written
+    hidden = Path("/var/tmp/home")
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
