@@ -8,6 +8,7 @@ of it, in whatever block, pool, cache or stack, it would be these bytes.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import numpy as np
 import onnx
 import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnx import helper, shape_inference
+from onnx import helper
 
 from firmware.drivers import onnx_engine
 from firmware.drivers.video_file import VideoFile
@@ -33,8 +34,8 @@ from hil.traces.needles import Index
 EMPTY = "empty scene"
 """Kind of what is no trace: indexed first, so that no other kind claims it."""
 _LAYERS = (
-    *("Conv", "Relu", "Add", "Mul", "Clip", "Pad", "Gemm", "Flatten"),
-    *("MaxPool", "AveragePool", "GlobalAveragePool"),
+    *("Conv", "FusedConv", "Relu", "Add", "Mul", "Clip", "Pad", "Gemm", "FusedGemm", "Flatten"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool", "ReorderInput", "ReorderOutput"),
 )
 _LAYERS_OF = {"detector": 12}
 """How many layers are computed; of a small model all, of which some outlast a run."""
@@ -127,10 +128,20 @@ class Twin:
 
 
 class Layers:
-    """What the layers of a model make of its engine's input."""
+    """What the layers of a model make of its engine's input, as the runtime computes them.
+
+    The runtime folds scaling into weights, joins layers and orders channels in blocks. A layer of
+    the file is therefore not, to the last bit, what ever stood in memory: the layers asked for are
+    those of the graph that the runtime itself made of the file.
+    """
 
     def __init__(self, folder: Path, model: Model) -> None:
-        network = onnx.load(folder / model.file)
+        with tempfile.TemporaryDirectory() as place:
+            optimised = Path(place) / model.file
+            options = self._options()
+            options.optimized_model_filepath = str(optimised)
+            onnxruntime.InferenceSession(str(folder / model.file), options)
+            network = onnx.load(optimised)
         graph = network.graph
         made = [node.output[0] for node in graph.node if node.op_type in _LAYERS]
         del graph.output[:]
@@ -138,31 +149,23 @@ class Layers:
             helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
             for name in made[: _LAYERS_OF.get(model.name)]
         )
+        options = self._options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._kind = f"{model.name}_engine.activations"
+        self._input = graph.input[0].name
+        self._session = onnxruntime.InferenceSession(network.SerializeToString(), options)
+
+    def of(self, given: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Each layer's result; what stands after the colon in a name is the layer."""
+        results = self._session.run(None, {self._input: given})
+        return {f"{self._kind}:{layer}": result for layer, result in enumerate(results)}
+
+    @staticmethod
+    def _options() -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
-        self._name = model.name
-        self._input = graph.input[0].name
-        self._session = onnxruntime.InferenceSession(
-            shape_inference.infer_shapes(network).SerializeToString(), options
-        )
-
-    def of(self, given: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Each layer's result, plain and in the blocked layouts that runtimes compute in.
-
-        What stands after a colon in a name is the layer and the layout.
-        """
-        kind = f"{self._name}_engine.activations"
-        found: dict[str, NDArray[Any]] = {}
-        for layer, result in enumerate(self._session.run(None, {self._input: given})):
-            found[f"{kind}:{layer}"] = result
-            batch, channels, *plane = result.shape
-            for block in (8, 16):
-                if channels % block == 0 and len(plane) == 2:
-                    split = result.reshape(batch, channels // block, block, *plane)
-                    blocked = np.ascontiguousarray(split.transpose(0, 1, 3, 4, 2))
-                    found[f"{kind}:{layer}.{block}"] = blocked
-        return found
+        return options
 
 
 class Coded:
