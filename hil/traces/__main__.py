@@ -48,7 +48,7 @@ def _outside(seed: int, *, short: bool) -> int:
     if figures is None:
         return status or 1
     path = report.write("proof_short" if short else "proof", figures)
-    word = "nothing broken, one line open" if status == 0 else "BROKEN"
+    word = "kept" if status == 0 else "BROKEN"
     print(f"proof: {word}, {time.monotonic() - began:.0f} s → {path}")
     return status
 

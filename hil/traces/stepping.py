@@ -8,6 +8,7 @@ in which the proof started vision, see hil/traces/rights.py.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -57,7 +58,11 @@ def _waits(pid: int) -> bool:
 
 
 def _reads(pid: int, clip: Path) -> bool:
-    return any(file.readlink() == clip for file in Path(f"/proc/{pid}/fd").iterdir())
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it runs on, and has closed it meanwhile
+            if file.readlink() == clip:
+                return True
+    return False
 
 
 class Held:

@@ -114,6 +114,7 @@ def test_pause_stops_the_records_and_shows_until_resume(rig: Rig) -> None:
 
 
 def test_restart_replaces_both_children_and_leaves_no_gap(rig: Rig) -> None:
+    eventually(lambda: answers(rig))
     before = {one.pid for one in rig.supervisor().children()}
     assert rig.hub.call(DEVICE, "restart")[0] == 200
     eventually(lambda: len({one.pid for one in rig.supervisor().children()} - before) == 2)
