@@ -105,7 +105,8 @@ class Twin:
         wall_rgb = self.pipeline.frame.pixels[0, 0, ::-1].reshape(1, 3, 1, 1)
         for name, engine in self.engines.items():
             self._empty |= self._layers[name].of(engine.input)
-            for nobody in (np.zeros_like(engine.input), np.zeros_like(engine.input) + wall_rgb):
+            blank = np.zeros_like(engine.input)
+            for nobody in (engine.input, blank, blank + wall_rgb):
                 for values in self._layers[name].of(nobody).values():
                     add_all(index, values)
 
@@ -120,7 +121,7 @@ class Twin:
         """
         now = {name: values for name, values in memory.buffers() if values.dtype != np.int64}
         for name in _FACES:
-            index.add("numbers", now[name].astype(np.float64), words=1, step=8)
+            index.add("numbers", now[name].astype(np.float64), words=1, step=8, least=6)
         for name, engine in self.engines.items() if deep else ():
             now |= self._layers[name].of(engine.input)
         for name, values in now.items():
@@ -232,8 +233,11 @@ def add_new(index: Index, kind: str, values: NDArray[Any], before: NDArray[Any])
         starts = starts[differs[starts + element]]
     starts = starts[:: (starts.size // _MOST_WINDOWS) | 1]
     windows = flat[starts[:, None] + np.arange(length)]
-    if values.dtype == np.float32 and words > 1:  # zeros between few values are no canary
-        windows = windows[np.count_nonzero(windows, axis=1) >= length - 1]
+    if values.dtype == np.float32:  # zeros, or one value over and over, are no canary
+        ordered = np.sort(windows, axis=1)
+        distinct = 1 + np.count_nonzero(np.diff(ordered, axis=1), axis=1)
+        telling = np.count_nonzero(windows, axis=1), distinct
+        windows = windows[np.minimum(*telling) >= max(2, length - 1)]
     index.add(kind, windows, words=words, step=8 * words)
 
 
