@@ -37,6 +37,9 @@ _libc.free.argtypes = [ctypes.c_void_p]
 
 _LINKS = 16  # the allocator's own list pointers stand in the first bytes of a freed block
 _MARK = 0xAB
+# A run, not one byte: whoever has a block next may write such a byte by chance. Made here once: one
+# that a check made would lie where it looks whenever the heap has no better place.
+_MARKS = bytes([_MARK]) * 8
 _KERNEL = "run on Linux 5.13 or newer with seccomp and Landlock, on x86_64 or aarch64"
 
 
@@ -128,8 +131,7 @@ def _heap_is_overwritten() -> bool:
     """Every byte of freed and of moved blocks, in amounts that glibc does not give back at once."""
 
     def spoiled(block: int, size: int) -> bool:
-        # A run, not one byte: whoever has the block next may write such a byte by chance.
-        return bytes([_MARK]) * 8 in ctypes.string_at(block + _LINKS, size - _LINKS)
+        return _MARKS in ctypes.string_at(block + _LINKS, size - _LINKS)
 
     for size in (24, 200):
         blocks = [_libc.malloc(size) for _ in range(64)]
@@ -153,7 +155,7 @@ def _objects_are_overwritten() -> bool:
     thing = bytes([_MARK]) * 100
     address = id(thing) + bytes.__basicsize__ - 1
     del thing
-    return bytes([_MARK]) * 8 not in ctypes.string_at(address, 100)
+    return _MARKS not in ctypes.string_at(address, 100)
 
 
 def _memory_is_locked() -> bool:
