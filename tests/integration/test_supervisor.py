@@ -240,8 +240,14 @@ def test_a_failed_selftest_is_told_before_the_sensor_stops(keep: Keeper) -> None
 def test_a_passed_selftest_outlasts_the_process_that_did_it(keep: Keeper) -> None:
     done = {"selftests": [[True, 0, 27, 400]], "seal": 1, "then": "crash"}
     run = keep({"turns": [done, {"seal": 1}], "settings": {"health": {"every_s": 1}}})
-    run.when(lambda: len(run.delivered) == 2 and len(run.notes("uplink", "Health")) > 0)
-    health = run.notes("uplink", "Health")[-1][1]
+
+    def of_the_second() -> list[dict[str, Any]]:
+        """Health records since the second process; on a busy machine others come before."""
+        told = [health for _, health in run.notes("uplink", "Health")]
+        return [health for health in told if health["restarts"]["vision"] == 1]
+
+    run.when(lambda: bool(of_the_second()))
+    health = of_the_second()[0]
     assert (health["selftest"], health["selftest_controls"]) == ("passed", 27)
 
 
