@@ -132,6 +132,8 @@ class Hub(_Section, frozen=True):
     transport: Literal["mqtt", "websockets"] = "mqtt"
     acknowledge_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 30.0
     """Nothing acknowledged for so long while something waits: the uplink is replaced."""
+    register_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 120.0
+    """A registration, with the pauses that the service asks for, took so long: likewise."""
     retry_s: Annotated[float, msgspec.Meta(ge=0.01, le=600)] = 5.0
     """Mean of the first pause after a lost connection; doubled for each further failure."""
     retry_most_s: Annotated[float, msgspec.Meta(ge=0.01, le=3600)] = 300.0

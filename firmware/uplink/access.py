@@ -14,9 +14,6 @@ from firmware.uplink.registration import Registration, stagger_s
 from firmware.uplink.rotation import Rotation, settle
 from firmware.uplink.watch import Watch
 
-REGISTRATION_LIMIT_S = 600.0
-"""The service may ask for pauses between polls, so a registration takes its time."""
-
 
 class Access:
     """Opens connections with the identity in use, or once with a new one.
@@ -115,7 +112,7 @@ class Access:
         return hub
 
     def _register(self) -> str:
-        with self._watch.over(REGISTRATION_LIMIT_S):
+        with self._watch.over(self._hub.register_s):
             return self._cloud.register(
                 self._endpoint(self._hub.provisioning_host),
                 self._on_trial or self.identity,

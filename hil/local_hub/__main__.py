@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     fault.add_argument("--count", type=int)
     fault.add_argument("--seconds", type=float, default=1.0)
     fault.add_argument("--code", type=int, default=3)
+    fault.add_argument(
+        "--kind", default="random", help="of `garbage`; docs/local-hub.md lists them"
+    )
     return parser
 
 
@@ -160,7 +163,7 @@ def _speak(service: Service, command: str, given: dict[str, Any]) -> None:
     elif command == "fault" and given["action"] == "clear":
         service.clear_faults()
     elif command == "fault":
-        named = ("action", "point", "device", "probability", "count", "seconds", "code")
+        named = ("action", "point", "device", "probability", "count", "seconds", "code", "kind")
         service.fault(**{name: given[name] for name in named})
     elif command == "call":
         status, payload = service.call(

@@ -120,7 +120,7 @@ class Connection:
         is_dps = Provisioning.is_meant(packet)
         point: Point = "dps_connect" if is_dps else "connect"
         fault = self._cloud.faults.strike(point, packet.client_id)
-        if fault and self._break(fault):
+        if fault and self._break(fault, packet.client_id):
             return
         try:
             if fault:
@@ -167,7 +167,7 @@ class Connection:
     def _publish(self, packet: mqtt.Publish) -> None:
         point = self._point(packet.topic)
         fault = self._cloud.faults.strike(point, self.name)
-        if fault and self._break(fault):
+        if fault and self._break(fault, self.name, packet.topic):
             return
         if fault and fault.action in ("refuse", "throttle") and point != "telemetry":
             self._acknowledge(packet)
@@ -185,7 +185,7 @@ class Connection:
         if answer:
             self.tell(answer)
 
-    def _break(self, fault: Fault) -> bool:
+    def _break(self, fault: Fault, device: str, topic: str = "") -> bool:
         """Do what keeps a packet from having any effect; True when that was so."""
         if fault.action == "abort":
             self.abort()
@@ -193,7 +193,7 @@ class Connection:
             self._link.is_silent = True
             self.deadline = math.inf
         elif fault.action == "garbage":
-            self._link.send_garbage(self._cloud.faults.garbage())
+            self._link.send_garbage(self._cloud.faults.garbage(fault, device, topic))
         return fault.action in ("abort", "silence", "drop", "garbage")
 
     def _turn_down(self, topic: str, fault: Fault) -> None:

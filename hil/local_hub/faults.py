@@ -7,6 +7,7 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from hil.local_hub import garbage
 from hil.local_hub.errors import ServiceError
 
 Point = Literal["connect", "telemetry", "twin", "method", "dps_connect", "dps"]
@@ -15,7 +16,7 @@ Point = Literal["connect", "telemetry", "twin", "method", "dps_connect", "dps"]
 Action = Literal[
     "abort",  # reset the TCP connection before the packet has any effect
     "silence",  # say nothing any more, keep the connection open (black hole)
-    "garbage",  # answer with random octets
+    "garbage",  # answer with something of `kind` that is no answer
     "drop",  # the packet has no effect and no acknowledgement
     "delay",  # acknowledge after `seconds`
     "no_ack",  # take effect, never acknowledge
@@ -59,6 +60,8 @@ class Fault:
     """Of `refuse`; 0: 3 (server unavailable) for CONNACK, 500 for a request."""
     forget_sessions: bool = False
     """Whether the hub comes back from `restart` without its sessions."""
+    kind: garbage.Kind = "random"
+    """Of `garbage`."""
 
     def __post_init__(self) -> None:
         if self.point not in _POINTS.get(self.action, ()):
@@ -66,6 +69,14 @@ class Fault:
                 400,
                 f"no fault {self.action!r} at {self.point!r}",
                 remedy="; ".join(f"{one}: {' '.join(sorted(at))}" for one, at in _POINTS.items()),
+            )
+        if self.kind not in (garbage.KINDS if self.point in _REQUESTS else garbage.OCTETS):
+            raise ServiceError(
+                400,
+                f"no garbage {self.kind!r} at {self.point!r}",
+                remedy=f"anywhere: {' '.join(sorted(garbage.OCTETS))}; "
+                f"at {' '.join(sorted(_REQUESTS))} also: "
+                + " ".join(sorted(garbage.KINDS - garbage.OCTETS)),
             )
         if not 0 <= self.probability <= 1 or self.seconds < 0 or self.count == 0:
             raise ServiceError(
@@ -111,5 +122,5 @@ class Faults:
             return fault
         return None
 
-    def garbage(self) -> bytes:
-        return self._random.randbytes(self._random.randint(1, 200))
+    def garbage(self, fault: Fault, device: str, topic: str) -> bytes:
+        return garbage.garbage(fault.kind, device, topic, self._random)

@@ -112,14 +112,34 @@ def test_the_service_may_be_away_busy_or_slow_at_first(cloud: Bench, device: Dev
 
 
 @pytest.mark.parametrize("point", ["dps_connect", "dps"])
-def test_a_service_that_answers_garbage_is_asked_again(
+def test_a_service_that_speaks_no_mqtt_is_asked_again(
     cloud: Bench, device: Device, point: str
 ) -> None:
-    cloud.hub.fault("garbage", point, device=device.name, count=1)  # type: ignore[arg-type]
+    cloud.hub.fault("garbage", point, device=device.name, count=1, kind="unknown")  # type: ignore[arg-type]
     with uplink(device) as up:
         up.wait_for(messages.UplinkReady)
         assert cloud.hub.faults() == []
         assert "Traceback" not in up.words()
+
+
+def test_a_service_that_answers_garbage_is_asked_again_in_time(
+    cloud: Bench, device: Device
+) -> None:
+    """The SDK waits 30 s for the rest of a packet, and without end after an answer that it cannot
+    read: the watchdog ends it, and the supervisor starts the uplink again."""
+    device.settings["hub"]["register_s"] = 2.0
+    for kind in ("partial", "text", "pause", "hub"):
+        cloud.hub.fault("garbage", "dps", device=device.name, count=1, kind=kind)
+        while cloud.hub.faults():  # a busy machine may not even ask in that time
+            with uplink(device) as up:
+                assert up.wait_for(messages.Failed).error == "UplinkError", kind
+                assert up.ended() == 15
+                words = up.words()
+                assert '"hub_stalled"' in words and "Traceback" not in words, kind
+    assert times(cloud, device) == 0
+    device.settings["hub"]["register_s"] = 120.0
+    with uplink(device) as up:
+        up.wait_for(messages.UplinkReady)
 
 
 def test_a_device_that_is_not_enrolled_is_refused_until_it_is(cloud: Bench) -> None:

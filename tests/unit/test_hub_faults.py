@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
+from hil.local_hub import mqtt
 from hil.local_hub.errors import ServiceError
 from hil.local_hub.faults import Fault, Faults
+from hil.local_hub.garbage import KINDS, OCTETS, Kind, garbage
+from hil.local_hub.packet_stream import PacketStream
 
 
 def struck(fault: Fault, packets: int, *, device: str = "dev1", seed: int = 0) -> list[int]:
@@ -64,9 +68,35 @@ def test_a_refusal_has_the_code_of_its_place() -> None:
         {"action": "abort", "probability": 1.1},
         {"action": "abort", "count": 0},
         {"action": "delay", "seconds": -1},
+        {"action": "garbage", "point": "dps", "kind": "gibberish"},
+        {"action": "garbage", "point": "telemetry", "kind": "text"},
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ServiceError) as error:
         Fault(**fields)
     assert error.value.status == 400
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS - OCTETS))
+@pytest.mark.parametrize(
+    ("request_topic", "answers"),
+    [
+        ("$dps/registrations/PUT/x/?$rid=7f&operationId=1", "$dps/registrations/res/"),
+        ("$iothub/twin/GET/?$rid=7f", "$iothub/twin/res/"),
+    ],
+)
+def test_garbage_for_a_request_is_a_packet_in_the_place_of_its_answer(
+    kind: Kind, request_topic: str, answers: str
+) -> None:
+    octets = garbage(kind, "dev1", request_topic, random.Random(0))
+    (packet,) = PacketStream(1024).feed(octets)
+    assert isinstance(packet, mqtt.Publish) and packet.topic.startswith(answers)
+    assert ("$rid=7f" in packet.topic) == (kind not in ("foreign", "nameless"))
+
+
+def test_garbage_in_the_place_of_any_answer_is_no_packet_that_ends() -> None:
+    stream = PacketStream(1 << 20)
+    assert list(stream.feed(garbage("partial", "dev1", "", random.Random(0)) + bytes(1000))) == []
+    with pytest.raises(mqtt.ProtocolError):
+        list(PacketStream(1024).feed(garbage("unknown", "dev1", "", random.Random(0))))
