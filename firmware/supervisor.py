@@ -121,7 +121,7 @@ class Supervisor:
                 self._advance()
         finally:
             for ward in self.wards:
-                ward.kill()
+                ward.end()
             waiting = len(self.outbox)
             sealed = waiting + self.outbox.delivered + self.outbox.dropped
             log("sensor_stopped", reason=self._stop_reason, waiting=waiting, sealed=sealed)

@@ -132,6 +132,12 @@ class Ward:
         if self.child:
             self.child.process.kill()
 
+    def end(self) -> None:
+        """Kill it and wait until it has gone."""
+        if self.child:
+            self.kill()
+            self._bury(self.child)
+
     def _bury(self, child: launcher.Child) -> None:
         child.channel.close()
         try:

@@ -27,6 +27,7 @@ class Run:
 
     def __init__(self, folder: Path, vision: dict[str, Any], uplink: dict[str, Any]) -> None:
         self.folder = folder
+        self.children: list[subprocess.Popen[bytes]] = []
         self.scripts = {
             name: {"notes": str(folder / name), **script}
             for name, script in (("vision", vision), ("uplink", uplink))
@@ -49,6 +50,7 @@ class Run:
                 cwd=ROOT,
                 start_new_session=True,
             )
+        self.children.append(child)
         return launcher.Child(child, ours)
 
     def until(self, *numbers: int) -> None:
@@ -325,6 +327,20 @@ def test_sigterm_stops_in_order(keep: Keeper) -> None:
     threading.Thread(target=later, daemon=True).start()
     run.keeper.run()
     assert run.delivered == [1, 2]
+
+
+def test_no_child_outlives_the_supervisor(keep: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "CLOSE_S", 0.1)
+    run = keep({"seal": 1})
+
+    def uplink_hangs() -> bool:
+        if run.delivered:
+            run.children[0].send_signal(signal.SIGSTOP)
+        return bool(run.delivered)
+
+    run.when(uplink_hangs)
+    assert run.children[0].returncode == -signal.SIGKILL
+    assert run.children[1].returncode is not None
 
 
 def test_number_gap_after_a_restart_is_visible_and_bounded(keep: Keeper, tmp_path: Path) -> None:
