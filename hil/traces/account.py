@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hil.traces.cost import Cost
+from hil.traces.cost import MOST_WIPE_MS, Cost
 from hil.traces.proof import Differences, Outcome
 
 MOST_AB_BYTES, LEAST_NO_WIPE_BYTES = 16, 1_000_000
 LIMITED = {"memory_locked"}
 """What an ordinary user may lock is a limit of the machine; a device's unit raises it."""
-MOST_WIPE_MS = 60.0
 MOST_FRAME_COST_PERCENT = 3.0
 
 
@@ -125,8 +124,18 @@ def lines(found: Account) -> list[Line]:
         cost = found.cost
         wipe, frame = cost.wipe_ms_p95, cost.frame_percent
         rows += [
-            Line("milliseconds of a wipe, p95", f"{wipe}", "≤ 60", wipe <= MOST_WIPE_MS),
+            Line(
+                "milliseconds of a wipe, p95",
+                f"{wipe}",
+                f"≤ {MOST_WIPE_MS:.0f}",
+                wipe <= MOST_WIPE_MS,
+            ),
             Line("cost of a frame", f"{frame} %", "≤ 3 %", frame <= MOST_FRAME_COST_PERCENT),
+            _exact(
+                f"counted wrong in {cost.scenes} scenes, wipes of {MOST_WIPE_MS:.0f} ms among them",
+                cost.miscounted,
+                0,
+            ),
             Line("most memory, without privacy", f"{cost.peak_mb_plain} MB", "", kept=True),
             Line("most memory", f"{cost.peak_mb} MB", "", kept=True),
         ]

@@ -142,7 +142,7 @@ def found(**changes: object) -> account.Account:
         written=[],
         uncovered=[],
         control=3,
-        cost=Cost(1.0, 20.0, 50.0, 40, 170.0, 150.0),
+        cost=Cost(1.0, 20.0, 50.0, 40, 170.0, 150.0, 21, 0),
     )
     for name, value in changes.items():
         owner = next(o for o in (whole, outcome, findings) if hasattr(o, name))
@@ -170,6 +170,7 @@ def test_every_promise_is_kept_when_it_is() -> None:
         {"bytes_left": Differences(0, 1, 2_000_000, 9_000, 0, ())},
         {"bytes_left": Differences(0, 0, 999_999, 9_000, 0, ())},
         {"bytes_left": Differences(0, 0, 2_000_000, 0, 0, ())},
+        {"bytes_left": Differences(0, 0, 2_000_000, 9_000, 17, ())},
         {"core": True},
         {"written": [Path("/home/somebody/trace")]},
         {"uncovered": [Path("/home")]},
@@ -181,8 +182,9 @@ def test_every_promise_is_kept_when_it_is() -> None:
         {"said": {"wire": 0, "log": 0, "disk": 1}},
         {"guarantees": {"no_pen": False}},
         {"guarantees": {}},
-        {"cost": Cost(3.1, 20.0, 50.0, 40, 170.0, 150.0)},
-        {"cost": Cost(1.0, 20.0, 60.1, 40, 170.0, 150.0)},
+        {"cost": Cost(3.1, 20.0, 50.0, 40, 170.0, 150.0, 21, 0)},
+        {"cost": Cost(1.0, 20.0, 60.1, 40, 170.0, 150.0, 21, 0)},
+        {"cost": Cost(1.0, 20.0, 50.0, 40, 170.0, 150.0, 21, 1)},
     ],
 )
 def test_a_broken_promise_is_one_line_of_the_table(change: dict[str, object]) -> None:
