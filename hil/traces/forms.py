@@ -119,13 +119,28 @@ class Twin:
             deep: also what the engines made of it on the way. It is overwritten by every run, so
                 that it need not be looked for after every frame.
         """
-        now = {name: values for name, values in memory.buffers() if values.dtype != np.int64}
-        for name in _FACES:
-            index.add("numbers", now[name].astype(np.float64), words=1, step=8, least=6)
-        for name, engine in self.engines.items() if deep else ():
-            now |= self._layers[name].of(engine.input)
+        numbers, now = self._now(deep=deep)
+        for values in numbers:
+            index.add("numbers", values, words=1, step=8, least=6)
         for name, values in now.items():
             add_new(index, name.partition(":")[0], values, self._empty[name])
+
+    def excuse(self, index: Index) -> None:
+        """What those have in common with the others who are in view now is no trace of them: where
+        a layer sees a single pixel of a head, another head may have that pixel too."""
+        numbers, now = self._now(deep=True)
+        for values in numbers:
+            index.recast(EMPTY, values, words=1, step=8)
+        for values in now.values():
+            index.recast(EMPTY, values, words=_words(values), step=values.itemsize)
+
+    def _now(self, *, deep: bool) -> tuple[list[NDArray[np.float64]], dict[str, NDArray[Any]]]:
+        """Faces as the interpreter's numbers; and the buffers, with what led to them if `deep`."""
+        now = {name: values for name, values in memory.buffers() if values.dtype != np.int64}
+        numbers = [now[name].astype(np.float64) for name in _FACES]
+        for name, engine in self.engines.items() if deep else ():
+            now |= self._layers[name].of(engine.input)
+        return numbers, now
 
 
 class Layers:

@@ -63,7 +63,12 @@ class Index:
                 remedy="install a C compiler and run `make native`",
             )
         self._native = ctypes.CDLL(str(library))
-        self._native.add_needles.restype = self._native.search.restype = ctypes.c_int64
+        for function in (
+            self._native.add_needles,
+            self._native.recast_needles,
+            self._native.search,
+        ):
+            function.restype = ctypes.c_int64
         self._keys = np.zeros(slots, np.uint64)
         self._kinds = np.zeros(slots, np.uint8)
         self._starts = np.zeros(slots * 2 // 64, np.uint64)
@@ -112,6 +117,26 @@ class Index:
             least or _TELLING[words],
             list(self.counts).index(kind) + 1,
         )
+
+    def recast(self, kind: str, values: NDArray[Any], *, words: int, step: int) -> int:
+        """Needles among the windows of `values` are of that kind from now on.
+
+        Args:
+            kind: one that was added to before.
+
+        Returns:
+            How many were of another.
+        """
+        array = np.ascontiguousarray(values)
+        recast: int = self._native.recast_needles(
+            ctypes.byref(self._table),
+            ctypes.c_void_p(array.ctypes.data),
+            ctypes.c_int64(array.nbytes),
+            ctypes.c_int64(step),
+            words,
+            list(self.counts).index(kind) + 1,
+        )
+        return recast
 
     def search(self, pid: int) -> list[Hit]:
         """Look through all memory of a process that can be written; it must be stopped.

@@ -104,9 +104,8 @@ def programme(interactions: int, seed: int, *, begins: int = 0) -> Programme:
     visits: list[Visit] = []
     at, left = LEAD, interactions - 1
 
-    def visitor(place: int, first: int, last: int, unlike: str = "") -> Visitor:
-        names = [name for name in portraits.NAMES if name != unlike]
-        portrait = names[int(rng.integers(len(names)))]
+    def visitor(place: int, first: int, last: int) -> Visitor:
+        portrait = portraits.NAMES[int(rng.integers(len(portraits.NAMES)))]
         canary = int(rng.integers(1 << 31))
         left_px = CLEAR_PX + 320 * place + int(rng.integers(80))
         top_px = CLEAR_PX + int(rng.integers(160))
@@ -120,8 +119,7 @@ def programme(interactions: int, seed: int, *, begins: int = 0) -> Programme:
         elif kind == ONE_STAYS and left >= 2:
             alone = SEEN - 4
             leaver = visitor(0, at, at + alone)  # or the stayer's votes would follow its pixels
-            # Two with one portrait have parts of layers in common.
-            stayer = visitor(2, at + alone, at + SEEN + TAIL, unlike=leaver.portrait)
+            stayer = visitor(2, at + alone, at + SEEN + TAIL)
             visits.append(Visit((leaver,), (at, at + alone), others=(stayer,)))
             at += TAIL
             visits.append(Visit((stayer,), (at - TAIL + alone, at + SEEN)))

@@ -216,7 +216,11 @@ class Examination:
         for index, _ in zip(self._indexes, group, strict=False):
             index.clear()
         ended, open_visits = 0, list(enumerate(group))
+        last_looks: dict[int, int] = {}
         for turn in self._turns:
+            for place, visit in enumerate(group):
+                if visit.others and visit.marked[1] <= turn.frame < last_looks.get(place, 1 << 31):
+                    self._twin.excuse(self._indexes[place])
             for place, visit in open_visits:
                 if visit.marked[0] <= turn.frame < visit.marked[1]:
                     self._index(place, turn.frame, looked_at=visit.marked[1] - 2)
@@ -228,7 +232,8 @@ class Examination:
                 yield _Look(group[0].marked[0] - _READ_AHEAD, place, "before", 0)
                 yield _Look(visit.marked[1] - 1, place, "during", 0)
                 yield _Look(turn.frame + 1, place, "after", self._sealed)
-                yield _Look(turn.frame + 1 + _LATER, place, "later", self._sealed)
+                last_looks[place] = turn.frame + 1 + _LATER
+                yield _Look(last_looks[place], place, "later", self._sealed)
             if not open_visits:
                 return
 

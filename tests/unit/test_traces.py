@@ -70,6 +70,16 @@ def test_what_is_kept_outlasts_a_clearing() -> None:
     assert index.search_bytes(kept[:16]) == {"pixels": 1}
 
 
+def test_what_is_there_for_another_reason_is_no_trace_any_more() -> None:
+    content = picture()
+    index = index_of(content)
+    index.add("empty", np.frombuffer(picture(), np.uint8), words=2, step=1)
+    common = np.frombuffer(content[96:128], np.uint8)
+    assert index.recast("empty", common, words=2, step=1) == 17
+    assert index.search_bytes(content[96:112]) == {"empty": 1}
+    assert index.search_bytes(content[128:144]) == {"pixels": 1}
+
+
 # ---- the byte difference -------------------------------------------------------------------------
 
 

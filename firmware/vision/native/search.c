@@ -93,6 +93,21 @@ int64_t add_needles(struct index *index, int64_t held, const uint8_t *data, int6
     return added;
 }
 
+/* Give another kind to those windows of `data` that are indexed. Returns how many have it now. */
+int64_t recast_needles(struct index *index, const uint8_t *data, int64_t size, int64_t step,
+                       int words, uint8_t kind)
+{
+    int64_t recast = 0;
+    for (int64_t at = 0; at + 8 * words <= size; at += step) {
+        uint64_t slot = slot_of(index, key_of(data + at, words));
+        if (!index->keys[slot] || index->kinds[slot] == kind)
+            continue;
+        index->kinds[slot] = kind;
+        recast++;
+    }
+    return recast;
+}
+
 /* Count hits of each kind in `memory`, which begins at an 8-byte boundary of what is searched, and
  * note where the first of each kind is. Returns how many there are in all. */
 int64_t search(const struct index *index, const uint8_t *memory, int64_t size, int64_t base,
