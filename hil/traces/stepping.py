@@ -24,7 +24,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.restype = ctypes.c_long
 
 _SYSCALL, _DETACH, _SEIZE, _INTERRUPT, _SYSCALL_INFO = 24, 17, 0x4206, 0x4207, 0x420E
-_TRACE_GOOD, _ENTRY = 1, 1
+_TRACE_GOOD, _ENTRY, _EXIT = 1, 1, 2
 _POLL = {"x86_64": 7, "aarch64": 73}  # poll; ppoll, which the C library uses in its place
 _EXIT_GROUP = {"x86_64": 231, "aarch64": 94}
 _PATIENCE_S = 60.0
@@ -48,7 +48,7 @@ def held_from_rest(pid: int, clip: Path, resume: Callable[[], object]) -> Held:
     held = Held(pid)
     resume()
     while not _reads(pid, clip):
-        held.turn()
+        held.to_poll()
     return held
 
 
@@ -66,7 +66,7 @@ def _reads(pid: int, clip: Path) -> bool:
 
 
 class Held:
-    """A process that runs only while `turn` or `to_exit` is under way.
+    """A process that runs only while `turn`, `to_poll` or `to_exit` is under way.
 
     Raises:
         PrivacyError: it may not be traced, or has ended.
@@ -76,6 +76,8 @@ class Held:
         self.pid = pid
         self.turns = 0
         self._machine = platform.machine()
+        self._call = -1
+        self._heard = False
         self._ptrace(_SEIZE, _TRACE_GOOD)
         self._ptrace(_INTERRUPT)
         self._status = self._wait()
@@ -93,12 +95,21 @@ class Held:
             self._ptrace(_DETACH)
 
     def turn(self, times: int = 1) -> bool:
-        """Let it run to the end of a turn, so many times. False when it ended before that."""
+        """Let it run to the end of a turn, so many times. False when it ended before that.
+
+        When its channel has a message, vision obeys it and asks again in the same turn.
+        """
         for _ in range(times):
-            if not self._run_to(_POLL[self._machine]):
-                return False
+            self._heard = True
+            while self._heard:
+                if not self.to_poll():
+                    return False
             self.turns += 1
         return True
+
+    def to_poll(self) -> bool:
+        """Let it run until it asks its channel. False when it ended before that."""
+        return self._run_to(_POLL[self._machine])
 
     def crash(self) -> bool:
         """End it by a broken access to memory. Returns whether the kernel wrote a core."""
@@ -113,6 +124,7 @@ class Held:
 
     def _run_to(self, call: int) -> bool:
         forward = 0
+        self._heard = False
         while True:
             self._ptrace(_SYSCALL, forward)
             self._status = self._wait()
@@ -131,7 +143,13 @@ class Held:
         """Number of the call that is being entered, or -1 when one is being left."""
         info = (ctypes.c_uint8 * 88)()
         _libc.ptrace(_SYSCALL_INFO, self.pid, ctypes.c_void_p(len(info)), info)
-        return int.from_bytes(bytes(info[24:32]), "little") if info[0] == _ENTRY else -1
+        number_or_result = int.from_bytes(bytes(info[24:32]), "little", signed=True)
+        if info[0] == _ENTRY:
+            self._call = number_or_result
+            return self._call
+        if info[0] == _EXIT and self._call == _POLL[self._machine]:
+            self._heard = number_or_result > 0
+        return -1
 
     def _wait(self) -> int:
         wait_all = 0x40000000

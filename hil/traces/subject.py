@@ -142,7 +142,7 @@ class Subject:
     def rest(self) -> None:
         """Pause it: it seals what is open, wipes everything and waits."""
         messages.send(self._channel, messages.Pause())
-        self._held.turn()
+        self._held.to_poll()
         self._drain()
 
     def crash(self) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ from hil.traces.cost import Cost
 from hil.traces.difference import Comparison, Snapshot
 from hil.traces.needles import Hit, Index
 from hil.traces.proof import Differences, Outcome
+from hil.traces.stepping import Held
 from hil.traces.visits import Findings
 
 RNG = np.random.default_rng(5)
@@ -78,6 +83,53 @@ def test_what_is_there_for_another_reason_is_no_trace_any_more() -> None:
     assert index.recast("empty", common, words=2, step=1) == 17
     assert index.search_bytes(content[96:112]) == {"empty": 1}
     assert index.search_bytes(content[128:144]) == {"pixels": 1}
+
+
+# ---- turns ---------------------------------------------------------------------------------------
+
+
+def test_a_message_makes_no_turn() -> None:
+    code = """if True:
+        import select, socket
+        channel = socket.socket(fileno={})
+        poll = select.poll()
+        poll.register(channel, select.POLLIN)
+        turn = channel.recv(16)[0]
+        while True:
+            turn += 1
+            channel.send(bytes([turn]))
+            while poll.poll(0):
+                channel.recv(16)
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with (
+        ours,
+        theirs,
+        subprocess.Popen(
+            [sys.executable, "-c", code.format(theirs.fileno())], pass_fds=[theirs.fileno()]
+        ) as child,
+    ):
+        ours.send(bytes([0]))
+        with Held(child.pid) as held:
+            held.to_poll()
+            ours.send(b"a message")
+            ours.send(b"another")
+            held.turn()
+            assert _all(ours) == [1, 2]
+            held.turn(2)
+            assert _all(ours) == [3, 4]
+            child.terminate()
+            held.turn()
+
+
+def _all(channel: socket.socket) -> list[int]:
+    """What has come meanwhile."""
+    came: list[int] = []
+    channel.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            came.append(channel.recv(1)[0])
+    return came
 
 
 # ---- the byte difference -------------------------------------------------------------------------
