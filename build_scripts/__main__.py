@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from build_scripts import boards, debian, device_bundle, keys, sbom, signing, tools, update
+from build_scripts import boards, debian, device_bundle, keys, offers, sbom, signing, tools, update
 from build_scripts.errors import BuildError
 from build_scripts.image import build as images
 from build_scripts.image import disk, product
@@ -45,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--out", type=Path, help="the bundle (IMAGE/update-VERSION.raucb)")
     _keys_option(bundle)
     bundle.set_defaults(command=_update)
+
+    offered = commands.add_parser("offers", help="bundles for a rig: good, crashing, to be refused")
+    offered.add_argument("image", type=Path, help="folder of a built image of the flavour rig")
+    _keys_option(offered)
+    offered.set_defaults(command=_offers)
 
     device = commands.add_parser("bundle", help="an archive that installs onto an existing system")
     device.add_argument("--machine", default="aarch64", choices=("aarch64", "x86_64"))
@@ -107,6 +112,13 @@ def _image(options: argparse.Namespace) -> int:
 def _update(options: argparse.Namespace) -> int:
     path = update.build(options.image, _signing(options), options.out)
     print(f"{path}  {path.stat().st_size:,} bytes\nsha256 {disk.digest(path)}")
+    return 0
+
+
+def _offers(options: argparse.Namespace) -> int:
+    about = update.manifest(options.image)
+    board = boards.board(about["board"], about["architecture"])
+    print(offers.build(options.image, board, _signing(options)))
     return 0
 
 

@@ -34,6 +34,7 @@ PACKAGES = {
     "sfdisk": "fdisk",
     "systemd-analyze": "systemd",
     "tar": "tar",
+    "unsquashfs": "squashfs-tools",
     "veritysetup": "cryptsetup-bin",
 }
 

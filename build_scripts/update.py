@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from build_scripts import tools
 from build_scripts.errors import BuildError
@@ -25,9 +26,21 @@ def build(image: Path, keys: Keys, out: Path | None = None) -> Path:
     Raises:
         BuildError: there is no image, its version has no order, or RAUC fails.
     """
-    tools.require("rauc", "mksquashfs")
+    about = manifest(image)
+    root = image / str(about["root"])
+    out = out or image / f"update-{about['version']}.raucb"
+    pack(root, about["version"], about["compatible"], keys, out)
+    return out
+
+
+def manifest(image: Path) -> dict[str, Any]:
+    """What a built image says of itself; its root file system is what was built.
+
+    Raises:
+        BuildError: there is no image, its version has no order, or it was altered.
+    """
     try:
-        about = json.loads((image / "manifest.json").read_text())
+        about: dict[str, Any] = json.loads((image / "manifest.json").read_text())
         root = image / str(about["root"])
         version.parse(about["version"])
     except (OSError, ValueError, KeyError, UpdateError) as error:
@@ -37,9 +50,22 @@ def build(image: Path, keys: Keys, out: Path | None = None) -> Path:
         ) from error
     if disk.digest(root) != about["files"][root.name]["sha256"]:
         raise BuildError(f"{root} is not what was built", remedy="build the image again")
-    out = out or image / f"update-{about['version']}.raucb"
+    return about
+
+
+def pack(root: Path, named: str, compatible: str, keys: Keys, out: Path) -> None:
+    """Sign one root file system into a bundle.
+
+    Args:
+        named: its version.
+        compatible: the boards that it is for.
+
+    Raises:
+        BuildError: RAUC is missing or fails.
+    """
+    tools.require("rauc", "mksquashfs")
     out.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix="flow-update-", dir=image) as folder:
+    with tempfile.TemporaryDirectory(prefix="flow-update-", dir=out.parent) as folder:
         content = Path(folder) / "content"
         content.mkdir()
         try:
@@ -47,10 +73,9 @@ def build(image: Path, keys: Keys, out: Path | None = None) -> Path:
         except OSError:
             shutil.copyfile(root, content / root.name)
         (content / "manifest.raucm").write_text(
-            f"[update]\ncompatible={about['compatible']}\nversion={about['version']}\n\n"
+            f"[update]\ncompatible={compatible}\nversion={named}\n\n"
             f"[bundle]\nformat=verity\n\n[image.rootfs]\nfilename={root.name}\n"
         )
         signer = (f"--cert={keys.update_certificate}", f"--key={keys.update_key}")
         packing = "--mksquashfs-args=-comp zstd -noD -no-progress"
         tools.run(["rauc", "bundle", *signer, packing, content, out])
-    return out

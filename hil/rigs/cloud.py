@@ -1,4 +1,5 @@
-"""The cloud of a rig: the local hub, an authority for its devices, and the key's holder."""
+"""The cloud of a rig: the local hub, an authority for its devices, a server of updates, and the
+key's holder."""
 
 from __future__ import annotations
 
@@ -26,10 +27,12 @@ from hil import report
 from hil.demo import pilot
 from hil.local_hub import Event, ServiceError, running
 from hil.local_hub.capture import event
+from hil.rigs.bundles import BundleServer
 from provisioning.authority import DEVICE_DAYS, Authority
 from provisioning.issued import Issued
 
 RECIPIENT_FILE, TRUST_FILE, SETTINGS_FILE = "recipient.pub", "hub-roots.pem", "sensor.toml"
+UPDATE_TRUST_FILE = "update-roots.pem"
 
 
 @target_factory.reg_driver
@@ -65,6 +68,9 @@ class LocalCloud(Driver):
         root = Authority.root("Rig root")
         self.join(root.batch("Rig batch"), Issued(self.folder / "authority"))
         self._secret, self._public = keygen(self.folder / "recipient")
+        state = self.hub.state
+        self._bundles = BundleServer(host, state / "server.pem", state / "server.key")
+        self._stack.callback(self._bundles.close)
 
     def on_deactivate(self) -> None:
         self._stack.close()
@@ -111,6 +117,7 @@ class LocalCloud(Driver):
         return {
             RECIPIENT_FILE: self._public.read_bytes(),
             TRUST_FILE: self.hub.trust.read_bytes(),
+            UPDATE_TRUST_FILE: self.hub.trust.read_bytes(),
             SETTINGS_FILE: toml(tree).encode(),
             identity.ID_FILE: f"{device}\n".encode(),
             identity.CERTIFICATE_FILE: self.issue(device, request),
@@ -165,10 +172,21 @@ class LocalCloud(Driver):
     def connected(self, device: str) -> bool:
         return any(one["device"] == device and one["connected"] for one in self.hub.devices())
 
+    def offer(self, device: str, bundle: Path, sha256: str, version: str) -> None:
+        """Ask a device, by its twin, to update itself."""
+        path = self._bundles.offer(bundle)
+        url = f"https://{self.address}:{self._bundles.port}{path}"
+        self.hub.patch(device, {"update": {"url": url, "sha256": sha256, "version": version}})
+
+    def reported(self, device: str) -> dict[str, Any]:
+        """What the device says in its twin."""
+        reported: dict[str, Any] = self.hub.twin(device)["reported"]
+        return reported
+
     def mark(self, device: str) -> int:
         """The high-water mark of numbers in the device's twin."""
         try:
-            return int(self.hub.twin(device)["reported"].get("numbers", 0))
+            return int(self.reported(device).get("numbers", 0))
         except ServiceError as error:
             if error.status != 404:  # it has not registered yet
                 raise

@@ -14,11 +14,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,14 @@ from labgrid.factory import target_factory
 from labgrid.protocol import CommandProtocol
 from labgrid.resource import Resource
 
+from firmware.vision import models
 from hil import report
+from hil.rigs import clips as rig_clips
 from hil.rigs.parts import (
     BoardProtocol,
     CameraProtocol,
     MachineProtocol,
+    Offer,
     Running,
     StorageProtocol,
 )
@@ -153,6 +157,14 @@ class ImageBoard(Driver, BoardProtocol):
         known = self.image.manifest
         return round(float(known["files"][known["root"]]["bytes"]) / 2**20, 1)
 
+    def offers(self) -> dict[str, Offer]:
+        folder = self.image.path / "offers"
+        made = json.loads((folder / "offers.json").read_text("utf-8"))
+        return {
+            name: Offer(folder / each["file"], each["sha256"], each["version"])
+            for name, each in made.items()
+        }
+
     def _partition(self, name: str) -> tuple[int, int]:
         found = next(each for each in self.image.manifest["partitions"] if each["name"] == name)
         return found["start"], found["bytes"]
@@ -222,70 +234,85 @@ class ImageBoard(Driver, BoardProtocol):
 class DiskCamera(Driver, CameraProtocol):
     """A clip on a second disk, which the sensor plays as fast as it can, in the clip's own time.
 
-    Behind the scene comes a long time in which nobody is there.
+    Behind the scene comes a long time in which nobody is there. The disk also holds the models,
+    with a detector of its own width.
 
     Args:
         every: only each so many-th frame of a clip is shown: an emulated processor needs a second
             and more for one.
         tail: frames without anybody behind a scene.
+        detector_px: width of the detector's input.
+        gap: frames without anybody between a scene that was cued and the same scene once more,
+            until which the first one's records have arrived.
     """
 
     bindings = {"machine": "QemuMachine", "board": "ImageBoard"}  # noqa: RUF012
-    every: int = attr.ib(default=3)
+    every: int = attr.ib(default=5)
     tail: int = attr.ib(default=600)
+    gap: int = attr.ib(default=2)
+    detector_px: int = attr.ib(default=320)
 
     def on_activate(self) -> None:
         self.target.activate(self.machine)
-        self._write(None)
+        self._models = _models(self.detector_px)
+        self._again: Path | None = None
+        self._write()
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        return {"source": {"uri": "/media/scene/clip.mp4", "realtime": False}}
+        return {
+            "source": {"uri": "/media/scene/clip.mp4", "realtime": False},
+            "detection": {"width_px": self.detector_px},
+            "models": {"directory": "/media/scene/models"},
+        }
 
     def cue(self, clip: Path) -> None:
-        self._write(clip)
+        """Twice, since a start of the sensor takes longer than most scenes."""
+        self._write(clip, clip)
+        self._again = clip
 
     def begin(self) -> None:
         """It plays since the sensor has been started."""
 
     def show(self, clip: Path) -> None:
+        again, self._again = self._again, None
+        if again == clip:
+            return  # it comes by itself
         self.board.run("systemctl stop flow-supervisor media-scene.mount", timeout_s=120)
         self._write(clip)
         self.board.run("systemctl start media-scene.mount flow-supervisor", timeout_s=120)
         ready = "journalctl -b -o cat -u 'flow-vision@*' --since -60s | grep -c vision_ready"
         self.board.run(f"for try in $(seq 60); do {ready} && break; sleep 1; done", timeout_s=120)
 
-    def _write(self, clip: Path | None) -> None:
+    def _write(self, *clips: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="flow-rig-") as name:
             content, image = Path(name) / "content", Path(name) / "scene.img"
             content.mkdir()
-            self._thin(clip, content / "clip.mp4")
+            shutil.copyfile(self._drawn(clips), content / "clip.mp4")
+            shutil.copytree(self._models, content / "models")
             words = ["mke2fs", "-q", "-t", "ext4", "-L", "scene", "-d", str(content), str(image)]
-            subprocess.run([*words, "32M"], check=True, capture_output=True)
+            subprocess.run([*words, "64M"], check=True, capture_output=True)
             if self.machine.scene.exists():
                 with self.machine.scene.open("r+b") as scene:  # in place: the machine has it open
                     scene.write(image.read_bytes())
             else:
                 shutil.copyfile(image, self.machine.scene)
 
-    def _thin(self, clip: Path | None, into: Path) -> None:
-        """Every so many-th frame, then nobody."""
-        kept = (
-            report.ROOT / "build" / "hil" / "clips" / f"{clip.stem if clip else 'nobody'}-thin.mp4"
-        )
+    def _drawn(self, clips: Sequence[Path]) -> Path:
+        """Some frames of each clip, then nobody."""
+        name = "-".join([clip.stem for clip in clips] or ["nobody"])
+        kept = report.ROOT / "build" / "hil" / "clips" / f"{name}-every-{self.every}.mp4"
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             partial = kept.with_name(f"partial-{os.getpid()}.mp4")
-            self._draw(clip, partial)
+            self._draw(clips, partial)
             partial.replace(kept)
-        shutil.copyfile(kept, into)
+        return kept
 
-    def _draw(self, clip: Path | None, into: Path) -> None:
-        size, rate = (640, 360), 12.5
-        picture = np.full((size[1], size[0], 3), 170, np.uint8)
-        writer = cv2.VideoWriter(
-            str(into), cv2.VideoWriter.fourcc(*"mp4v"), rate / self.every, size
-        )
-        if clip:
+    def _draw(self, clips: Sequence[Path], into: Path) -> None:
+        size, rate = (rig_clips.WIDTH_PX, rig_clips.HEIGHT_PX), rig_clips.FRAMES_PER_S / self.every
+        nobody = np.full((size[1], size[0], 3), 170, np.uint8)
+        writer = cv2.VideoWriter(str(into), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+        for clip in clips:
             shown = cv2.VideoCapture(str(clip))
             number = 0
             while shown.grab():
@@ -293,6 +320,21 @@ class DiskCamera(Driver, CameraProtocol):
                     writer.write(shown.retrieve()[1])
                 number += 1
             shown.release()
+            for _ in range(self.gap):
+                writer.write(nobody)
         for _ in range(self.tail):
-            writer.write(picture)
+            writer.write(nobody)
         writer.release()
+
+
+def _models(detector_px: int) -> Path:
+    """The product's models, the detector at this width; → their folder."""
+    cache = report.ROOT / "build" / "hil" / f"models-{detector_px}"
+    words = [sys.executable, "-m", "trt_engines", "convert", "--width", str(detector_px)]
+    if not (cache / "models" / models.INDEX).exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        sources = models.cache_directory() / "sources"
+        shutil.copytree(sources, cache / "sources", dirs_exist_ok=True)
+        environment = {**os.environ, "FLOW_SENSOR_CACHE": str(cache)}
+        subprocess.run(words, env=environment, cwd=report.ROOT, check=True, capture_output=True)
+    return cache / "models"

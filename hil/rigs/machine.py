@@ -89,7 +89,7 @@ class QemuMachine(
         base = now + datetime.timedelta(seconds=self._clock_offset_s)
         return [
             *known["qemu"],
-            *("-display", "none", "-no-reboot", "-rtc", f"base={base:%Y-%m-%dT%H:%M:%S}"),
+            *("-display", "none", "-rtc", f"base={base:%Y-%m-%dT%H:%M:%S}"),
             *("-kernel", str(self.image.path / known["kernel"])),
             *("-initrd", str(self.image.path / known["initramfs"])),
             *("-append", " ".join([known["command_line"], *clock])),

@@ -24,6 +24,15 @@ class Running:
     threads: int
 
 
+@dataclass(frozen=True)
+class Offer:
+    """An update bundle, and the version that is asked for."""
+
+    file: Path
+    sha256: str
+    version: str
+
+
 class BoardProtocol(abc.ABC):
     """The board: its storage, and what can be done to it besides its power.
 
@@ -73,8 +82,8 @@ class BoardProtocol(abc.ABC):
         """Let the board's clock be wrong by so much; 0: a time source sets it."""
         raise NotImplementedError
 
-    def update(self, bundle: str) -> str:
-        """Offer the running board a `good` or a `crashing` bundle; → `committed`, `rolled back`."""
+    def offers(self) -> dict[str, Offer]:
+        """The updates that a board of this kind can be offered (`build_scripts/offers.py`)."""
         raise NotImplementedError
 
     def heat(self, celsius: int, percent: int) -> None:

@@ -19,7 +19,7 @@ from labgrid.strategy.common import Strategy
 from firmware.errors import SensorError
 from firmware.record import Interaction
 from hil.rigs import clips
-from hil.rigs.parts import BoardProtocol, CameraProtocol, NetworkProtocol
+from hil.rigs.parts import BoardProtocol, CameraProtocol, NetworkProtocol, Offer
 from hil.scenes.script import Script
 
 T = TypeVar("T")
@@ -210,6 +210,28 @@ class SensorStrategy(Strategy):
             return next(filter(said, fresh), None)
 
         found = self.wait(newest, what)
+        assert found
+        return found
+
+    def image(self) -> str:
+        """The version that runs, as the device says."""
+        return str(self.cloud.reported(self.device)["image"])
+
+    def update(self, name: str) -> Offer:
+        """Offer the device an update; → which."""
+        offer: Offer = self.board.offers()[name]
+        self.cloud.offer(self.device, offer.file, offer.sha256, offer.version)
+        return offer
+
+    def update_came_to(self, state: str, offer: Offer) -> Said:
+        """Wait until the device says so of this update; → all that it says of it."""
+
+        def said() -> Said | None:
+            update: Said = self.cloud.reported(self.device).get("update") or {}
+            told = update.get("state"), update.get("version")
+            return update if told == (state, offer.version) else None
+
+        found = self.wait(said, f"the update is {state}")
         assert found
         return found
 

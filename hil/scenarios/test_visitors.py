@@ -25,9 +25,10 @@ def test_boot_to_first_record(rig: SensorStrategy, note: Note) -> None:
     rig.transition("counting")
     before = len(rig.interactions())
     rig.cut_power()
+    rig.camera.cue(clips.clip("one_passes")[1])
     rig.transition("counting")
     note("boot_to_counting_s", round(rig.powered_s, 1))
-    rig.camera.show(clips.clip("one_passes")[1])
+    rig.camera.begin()
     rig.arrived(before + 1)
     note("boot_to_first_record_s", round(rig.powered_s, 1))
 

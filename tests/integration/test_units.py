@@ -51,5 +51,6 @@ def test_no_core_no_swap_no_root(name: str) -> None:
 def test_a_reboot_that_was_asked_for_and_nothing_else_reboots() -> None:
     found = unit("flow-supervisor.service")
     assert found["FailureAction"] == ["reboot"]
-    assert found["Restart"] == ["always"]  # so that nothing else ends in failure
+    assert found["Restart"] == ["always"]  # so that nothing else ends in failure, for which
+    assert found["RestartMode"] == ["direct"]  # systemd 254 and newer take a pause before a restart
     assert found["RestartPreventExitStatus"] == [str(REBOOT_STATUS)]
