@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 
-from build_scripts import boards, debian, device_bundle, keys, sbom, signing, tools, update
+from build_scripts import boards, debian, device_bundle, keys, offers, sbom, signing, tools, update
 from build_scripts.errors import BuildError
 from build_scripts.image import disk, initramfs, product
 from build_scripts.image import root as roots
@@ -275,6 +275,64 @@ def test_no_bundle_of_a_root_that_was_altered(
         file.write(b"more")
     with pytest.raises(BuildError, match="not what was built"):
         update.build(tmp_path / "image", signer)
+
+
+@pytest.fixture(scope="module")
+def offered(signer: keys.Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The offers for a rig whose system holds nothing but what the supervisor's unit starts."""
+    image = tmp_path_factory.mktemp("rig")
+    entry = image / "content" / product.PLACE / "bin" / "flow-sensor"
+    entry.parent.mkdir(parents=True)
+    entry.write_text("#!/bin/sh\necho it works\n")
+    (image / "content" / "rest").write_bytes(hashlib.shake_128(b"rest").digest(1 << 16))
+    disk.squash(image / "content", image / "root.img")
+    disk.seal(image / "root.img", BOARD, "1.2.9", signer)
+    about = {
+        "version": "1.2.9",
+        "compatible": BOARD.compatible,
+        "root": "root.img",
+        "files": {"root.img": {"sha256": disk.digest(image / "root.img")}},
+    }
+    (image / "manifest.json").write_text(json.dumps(about))
+    return offers.build(image, BOARD, signer)
+
+
+def test_every_offer_is_wrong_in_the_way_that_its_name_says(
+    offered: Path, signer: keys.Keys
+) -> None:
+    made = json.loads(offered.read_text())
+
+    def said(name: str) -> dict[str, Any]:
+        file = offered.parent / made[name]["file"]
+        return rauc("info", "--output-format=json", f"--keyring={signer.update_ca}", file)
+
+    for name, version in (("good", "1.2.10"), ("crashing", "1.2.11"), ("too old", "0.0.1")):
+        assert said(name)["version"] == made[name]["version"] == version
+        assert said(name)["compatible"] == BOARD.compatible
+    lying = "too old, called new"
+    assert said(lying)["version"] == "0.0.1" and made[lying]["version"] == "1.2.15"
+    assert said("of another board")["compatible"] != BOARD.compatible
+    with pytest.raises(BuildError, match="signature"):
+        said("of a stranger")
+    altered = offered.parent / made["altered"]["file"]
+    assert made["altered"]["sha256"] == disk.digest(altered)
+    assert said("altered")["version"], "the manifest is good: only what it stands for is not"
+    versions = [each["version"] for each in made.values()]
+    assert len(set(versions)) == len(versions), "two of them could be taken for each other"
+
+
+def test_offered_systems_differ_in_what_the_unit_starts(offered: Path, tmp_path: Path) -> None:
+    """A bundle begins with the squashfs that holds `root.img`, which begins with the system."""
+    started = {}
+    for name in ("good", "crashing"):
+        folder = tmp_path / name
+        tools.run(["unsquashfs", "-quiet", "-d", folder, offered.parent / f"{name}.raucb"])
+        text, _, _ = header(folder / "root.img")
+        assert b"version 1.2.1" in text
+        tools.run(["unsquashfs", "-quiet", "-d", folder / "system", folder / "root.img"])
+        entry = folder / "system" / product.PLACE / "bin" / "flow-sensor"
+        started[name] = subprocess.run(["sh", entry], check=False).returncode
+    assert started == {"good": 0, "crashing": 1}
 
 
 # ---- papers --------------------------------------------------------------------------------------
