@@ -123,15 +123,18 @@ class Slice:
 
     Attributes:
         site, day, hour: (N,) i8 for each line; days as proleptic ordinals, hour −1 for none.
-        row: (M,) line of each entry; cell (M,); values: (M,) u4 of visitors, dwell and attention.
+        row: (M,) line of each entry; entries: (M,) of ENTRY.
     """
 
     site: np.ndarray[Any, np.dtype[np.int64]]
     day: np.ndarray[Any, np.dtype[np.int64]]
     hour: np.ndarray[Any, np.dtype[np.int64]]
     row: np.ndarray[Any, np.dtype[np.int64]]
-    cell: np.ndarray[Any, np.dtype[np.int64]]
-    values: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
+    entries: np.ndarray[Any, Any]
+
+    def visitors(self) -> np.ndarray[Any, Any]:
+        """(N,) f8: visitors of each line, whoever they were."""
+        return np.bincount(self.row, self.entries["visitors"], len(self.site))
 
     def by_row(self, cells: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
         """(3, N) f8: visitors, seconds of dwell and of attention of each line.
@@ -139,31 +142,47 @@ class Slice:
         Args:
             cells: (CELLS,) which combinations count; None: all.
         """
-        many = len(self.site)
-        if cells is None:
-            return _seconds([np.bincount(self.row, value, many) for value in self.values])
-        keep = cells[self.cell]
-        row = self.row[keep]
-        return _seconds([np.bincount(row, value[keep], many) for value in self.values])
+        keep = None if cells is None else cells.take(self.entries["cell"]).nonzero()[0]
+        return self._sums(self.row, keep, len(self.site))
 
     def by_cell(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """(3, genders, ages, expressions) f8: sums over the lines where `rows` (N,) is true."""
-        keep = slice(None) if rows.all() else rows[self.row]
-        cell = self.cell[keep]
-        summed = [np.bincount(cell, value[keep], CELLS) for value in self.values]
-        return _seconds(summed).reshape(3, *SHAPE)
+        keep = None if rows.all() else rows.take(self.row).nonzero()[0]
+        return self._sums(self.entries["cell"], keep, CELLS).reshape(3, *SHAPE)
+
+    def _sums(
+        self, at: np.ndarray[Any, Any], keep: np.ndarray[Any, Any] | None, many: int
+    ) -> np.ndarray[Any, Any]:
+        """(3, many) f8: sums by place `at` (M,) over the entries that `keep` numbers, or all."""
+
+        def kept(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return column if keep is None else column.take(keep)
+
+        names = ("visitors", "dwell_ds", "attention_ds")
+        summed = [np.bincount(kept(at), kept(self.entries[name]), many) for name in names]
+        return np.stack([summed[0], summed[1] / 10, summed[2] / 10])
 
 
-def read(sites: Sequence[int], first: date, last: date, grain: Grain) -> Slice:
-    """All rows of these sites from `first` to `last`, both included."""
-    if not sites:
-        return _opened([], grain)
-    found = rows.fetch(
-        "SELECT site_id, day, cells FROM flow_cube WHERE grain = %s "  # noqa: S608
-        f"AND day BETWEEN %s AND %s AND site_id IN ({','.join(['%s'] * len(sites))})",
-        [int(grain), first, last, *sites],
-    )
-    return _opened(found, grain)
+Part = tuple[date, date, Grain]
+"""First and last day, both included, and the grain in which to read them."""
+
+
+def read(sites: Sequence[int], parts: Iterable[Part], *, hours: bool = True) -> Slice:
+    """All rows of these sites in some stretches of time.
+
+    Args:
+        hours: keep the hours of a row apart where its grain has them.
+    """
+    found: list[tuple[Any, ...]] = []
+    lines: list[int] = []
+    for first, last, grain in parts if sites else ():
+        found += rows.fetch(
+            "SELECT site_id, day, cells FROM flow_cube WHERE grain = %s "  # noqa: S608
+            f"AND day BETWEEN %s AND %s AND site_id IN ({','.join(['%s'] * len(sites))})",
+            [int(grain), first, last, *sites],
+        )
+        lines += [24 if hours and grain.hourly else 1] * (len(found) - len(lines))
+    return _opened(found, np.array(lines, np.int64))
 
 
 def next_month(day: date) -> date:
@@ -177,40 +196,21 @@ def write(sums: dict[Key, Hours]) -> None:
     rows.upsert("flow_cube", KEYS, ("cells",), made)
 
 
-def join(slices: Iterable[Slice]) -> Slice:
-    """Several slices as one."""
-    parts = list(slices)
-    offsets = np.cumsum([0, *(len(part.site) for part in parts)])
-    return Slice(
-        site=np.concatenate([part.site for part in parts]),
-        day=np.concatenate([part.day for part in parts]),
-        hour=np.concatenate([part.hour for part in parts]),
-        row=np.concatenate([part.row + at for part, at in zip(parts, offsets, strict=False)]),
-        cell=np.concatenate([part.cell for part in parts]),
-        values=(
-            np.concatenate([part.values[0] for part in parts]),
-            np.concatenate([part.values[1] for part in parts]),
-            np.concatenate([part.values[2] for part in parts]),
-        ),
-    )
-
-
-def _seconds(summed: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """(3, …) from sums of visitors, and of dwell and attention in 0.1 s."""
-    return np.stack([summed[0], summed[1] / 10, summed[2] / 10])
-
-
-def _opened(found: list[tuple[Any, ...]], grain: Grain) -> Slice:
+def _opened(found: list[tuple[Any, ...]], lines: np.ndarray[Any, np.dtype[np.int64]]) -> Slice:
+    """One line for each row, or 24 for one whose hours are kept apart; `lines` (rows,) says it."""
     entries = np.frombuffer(b"".join([row[2] for row in found]), ENTRY)
     lengths = [len(row[2]) // ENTRY.itemsize for row in found]
-    hours = 24 if grain.hourly else 1
     ordinal = {day: rows.day(day).toordinal() for day in {row[1] for row in found}}
-    place = np.repeat(np.arange(len(found)) * hours, lengths)
+    starts = lines.cumsum() - lines
+    hour = np.arange(lines.sum()) - np.repeat(starts, lines)
+    hour[starts[lines == 1]] = WHOLE
+    row = np.repeat(starts, lengths)
+    if (lines > 1).any():
+        row += np.where(np.repeat(lines > 1, lengths), entries["hour"], 0)
     return Slice(
-        site=np.repeat(np.array([row[0] for row in found], np.int64), hours),
-        day=np.repeat(np.array([ordinal[row[1]] for row in found], np.int64), hours),
-        hour=np.tile(np.arange(24), len(found)) if grain.hourly else np.full(len(found), WHOLE),
-        row=place + entries["hour"] if grain.hourly else place,
-        cell=entries["cell"].astype(np.int64),
-        values=(entries["visitors"], entries["dwell_ds"], entries["attention_ds"]),
+        site=np.repeat(np.array([row[0] for row in found], np.int64), lines),
+        day=np.repeat(np.array([ordinal[row[1]] for row in found], np.int64), lines),
+        hour=hour,
+        row=row,
+        entries=entries,
     )

@@ -45,29 +45,33 @@ class Rows:
         period: Period,
         *,
         hours: bool = False,
-        days: bool = False,
+        days: bool | None = None,
         hours_of: date | None = None,
         cells: bool = True,
     ) -> None:
         """Read them in the coarsest grain that answers.
 
         Args:
-            hours: the hour of each row matters. days: the day of each row matters.
+            hours: the hour of each row matters.
+            days: the day of each row matters; None: where the period's chart shows days or weeks.
             hours_of: the one day whose hours matter.
             cells: who the visitors were matters (`by_cell`), beyond the question's filters.
         """
+        who = cells or question.by_attribute
+        days = period.step in ("day", "week") if days is None else days
         if hours_of and not hours:
-            self._slice = _around(question, period, hours_of)
+            self._slice = _around(question, period, hours_of, cells=who)
         else:
-            who = cells or question.by_attribute
             self._slice = _read(question, period, hours=hours, days=days, cells=who)
         self.site, self.day, self.hour = self._slice.site, self._slice.day, self._slice.hour
-        self._everybody = self._slice.by_row()
-        self._group = self._everybody
         if question.by_attribute:
             chosen = [question.chosen(name) for name in ATTRIBUTES]
             counted = np.einsum("g,a,e->gae", *(c.astype(int) for c in chosen)).ravel() > 0
             self._group = self._slice.by_row(counted)
+            self._everybody = self._slice.visitors()
+        else:
+            self._group = self._slice.by_row()
+            self._everybody = self._group[0]
         self.passing = np.ones(len(self.site), bool)
         if "hour" in question.filters:
             self.passing &= question.chosen("hour")[np.maximum(self.hour, 0)]
@@ -97,7 +101,7 @@ class Rows:
         passing = self.passing if passing is None else passing
         at = bucket[passing]
         values = [np.bincount(at, value[passing], buckets) for value in self._group]
-        return np.stack(values), np.bincount(at, self._everybody[0][passing], buckets)
+        return np.stack(values), np.bincount(at, self._everybody[passing], buckets)
 
     def whole(self, passing: Array | None = None) -> tuple[Array, Array]:
         """`sums` with one bucket for all."""
@@ -108,39 +112,37 @@ class Rows:
         return self._slice.by_cell(self.passing)
 
 
-HOURS_BY_MONTH_DAYS = 45
-"""From so many days on, hours are read from sums over months."""
-
-
 def _read(question: Question, period: Period, *, hours: bool, days: bool, cells: bool) -> Slice:
     hourly = hours or "hour" in question.filters or period.days <= 1
-    by_day, by_month = Grain.DAY, Grain.MONTH
-    if hourly:
-        by_day, by_month = Grain.DAY_HOURS_ONLY, Grain.MONTH_HOURS_ONLY
-        if cells:
-            by_day, by_month = Grain.DAY_BY_HOUR, Grain.MONTH_BY_HOUR
-    long = period.days > HOURS_BY_MONTH_DAYS if hourly else period.step == "month"
-    if long and not days and "weekday" not in question.filters:
-        return _months(question, period, by_day, by_month)
-    return cube.read(question.site_ids, period.first, period.last, by_day)
+    by_day, by_month = Grain.DAY_HOURS_ONLY, Grain.MONTH_HOURS_ONLY  # much the smallest rows
+    if cells and hourly:
+        by_day, by_month = Grain.DAY_BY_HOUR, Grain.MONTH_BY_HOUR
+    elif cells:
+        by_day, by_month = Grain.DAY, Grain.MONTH
+    parts = [(period.first, period.last, by_day)]
+    if not days and "weekday" not in question.filters:
+        parts = _months(question, period, by_day, by_month)
+    return cube.read(question.site_ids, parts, hours=hourly)
 
 
-def _around(question: Question, period: Period, day: date) -> Slice:
+def _around(question: Question, period: Period, day: date, *, cells: bool) -> Slice:
     """Whole days, and the hours of one of them."""
     if "hour" in question.filters or period.days <= 1 or not period.first <= day <= period.last:
-        return _read(question, period, hours=False, days=True, cells=True)
-    one, sites = timedelta(1), question.site_ids
-    parts = [cube.read(sites, day, day, Grain.DAY_BY_HOUR)]
+        return _read(question, period, hours=False, days=True, cells=cells)
+    if not cells:
+        return _read(question, period, hours=True, days=True, cells=False)
+    one = timedelta(1)
+    parts = [(day, day, Grain.DAY_BY_HOUR)]
     if period.first < day:
-        parts.append(cube.read(sites, period.first, day - one, Grain.DAY))
+        parts.append((period.first, day - one, Grain.DAY))
     if day < period.last:
-        parts.append(cube.read(sites, day + one, period.last, Grain.DAY))
-    return cube.join(parts)
+        parts.append((day + one, period.last, Grain.DAY))
+    return cube.read(question.site_ids, parts)
 
 
-def _months(question: Question, period: Period, by_day: Grain, by_month: Grain) -> Slice:
+def _months(question: Question, period: Period, by_day: Grain, by_month: Grain) -> list[cube.Part]:
     """Whole months from the monthly rows, the ends from the daily ones."""
-    sites, one = question.site_ids, timedelta(1)
+    one = timedelta(1)
     first = period.first
     if first.day > 1:
         first = cube.next_month(first)
@@ -149,13 +151,13 @@ def _months(question: Question, period: Period, by_day: Grain, by_month: Grain) 
     if all(question.now.astimezone(site.zone).date() <= period.last for site in question.sites):
         end = cube.next_month(period.last)  # the rest of it is to come
     if first >= end:
-        return cube.read(sites, period.first, period.last, by_day)
-    parts = [cube.read(sites, first, end - one, by_month)]
+        return [(period.first, period.last, by_day)]
+    parts = [(first, end - one, by_month)]
     if period.first < first:
-        parts.append(cube.read(sites, period.first, first - one, by_day))
+        parts.append((period.first, first - one, by_day))
     if after > end:
-        parts.append(cube.read(sites, end, period.last, by_day))
-    return cube.join(parts)
+        parts.append((end, period.last, by_day))
+    return parts
 
 
 def groups(question: Question, sums: tuple[Array, Array], times: Sequence[Any]) -> Cells:

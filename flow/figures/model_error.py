@@ -70,8 +70,8 @@ def tables(model_set: str = "") -> dict[str, Table]:
     }
 
 
-def table(sites: list[int], name: str) -> Table:
-    """The table for an attribute at these sites: of their models, when all run the same set."""
+def tables_at(sites: list[int]) -> dict[str, Table]:
+    """The tables at these sites: of their models, when all run the same set."""
     sets = (
         Sensor.objects.filter(site__in=sites, retired=False)
         .exclude(model_set="")
@@ -80,7 +80,7 @@ def table(sites: list[int], name: str) -> Table:
         .distinct()
     )
     found = list(sets[:2])
-    return tables(found[0] if len(found) == 1 else "")[name]
+    return tables(found[0] if len(found) == 1 else "")
 
 
 def by_word(

@@ -128,9 +128,10 @@ def overview(question: Question) -> Overview:
     tiles = _tiles(now, so_far, before if whole else None, open_hours)
     points = _points(question, parts, series, before.points if before else [], state)
     cells = rows.by_cell()
+    tables = model_error.tables_at(question.site_ids)
     panels = [
         _site_panel(question, rows, watch),
-        *(_attribute_panel(question, cells, name, time) for name in ATTRIBUTES),
+        *(_attribute_panel(question, cells, name, time, tables[name]) for name in ATTRIBUTES),
         *_time_panels(question, period, rows),
     ]
     live = period.days == 1 and question.live
@@ -160,7 +161,7 @@ def _before(question: Question, other: Period, beginning: Beginning) -> _Before:
     until = _until(question)
     moment = question.now - (question.period.first - other.first)
     hourly = until is not None and question.period.days <= HOURLY_DAYS
-    rows = Rows(question, other, hours_of=moment.date() if hourly else None)
+    rows = Rows(question, other, hours_of=moment.date() if hourly else None, cells=False)
     parts, bucket_of = measure.buckets(other)
     sums = rows.sums(bucket_of(rows), len(parts))
     series = measure.groups(question, sums, _times(question, parts, other))
@@ -301,10 +302,11 @@ def _site_panel(question: Question, rows: Rows, watch: quality.Watch) -> Panel:
     return Panel("site", "Sites", sorted(found, key=lambda row: -row.visitors))
 
 
-def _attribute_panel(question: Question, sums: Array, name: str, time: Any) -> Panel:
+def _attribute_panel(
+    question: Question, sums: Array, name: str, time: Any, table: model_error.Table
+) -> Panel:
     cells = measure.split(question, sums, name, time)
     words = VALUES[name]
-    table = model_error.table(question.site_ids, name)
     shares = model_error.by_word(words, cells.visitors, table, corrected=question.corrected)
     rows = [
         Row(
@@ -329,7 +331,9 @@ def _attribute_panel(question: Question, sums: Array, name: str, time: Any) -> P
 def _time_panels(question: Question, period: Period, rows: Rows) -> list[Panel]:
     panels = []
     if period.step != "hour":
-        hourly = rows if rows.hourly else Rows(question, period, hours=True, cells=False)
+        hourly = (
+            rows if rows.hourly else Rows(question, period, hours=True, days=False, cells=False)
+        )
         times = [measure.time_form(question, period, hour=hour) for hour in range(24)]
         sums = hourly.sums(hourly.hour, 24)
         panels.append(_strip(question, "hour", measure.groups(question, sums, times)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,8 @@ class Watch:
         self.last = np.full(shape, -1, np.int64)
         seen = np.zeros(shape, bool)
         start = period.first - timedelta(1)
-        kept = np.array(_days(list(by_id), start, period.last), np.int64).reshape(-1, 7)
+        found_days = chain.from_iterable(_days(list(by_id), start, period.last))
+        kept = np.fromiter(found_days, np.int64).reshape(-1, 7)
         kept = kept[np.isin(kept[:, 0], list(place))]
         if len(kept):
             distinct, which = np.unique(kept[:, 0], return_inverse=True)
@@ -182,5 +184,4 @@ def due_hours(site: Site, period: Period, now: datetime) -> Array:
 
 def _bits(masks: Array) -> Array:
     """How many of the 24 hours are set in each mask."""
-    hours: Array = (masks[..., None] >> np.arange(24) & 1).sum(axis=-1)
-    return hours
+    return np.bitwise_count(masks).astype(np.int64)

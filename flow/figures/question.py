@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -89,7 +90,7 @@ class Question:
     metric: str
     query: dict[str, str]
 
-    @property
+    @cached_property
     def site_ids(self) -> list[int]:
         return [site.pk for site in self.sites]
 
@@ -103,14 +104,12 @@ class Question:
 
     def chosen(self, name: str) -> Chosen:
         """Which of a filter's values count; all of them where it is not set."""
-        words = self.filters.get(name)
-        return np.array([words is None or word in words for word in VALUES[name]])
+        return _chosen(name, self.filters.get(name))
 
     def link(self, **changes: str | None) -> str:
         """The query string with some parts changed; None takes one out."""
         query = {**self.query, **changes}
-        kept = {name: query[name] for name in KEEP if query.get(name)}
-        return "?" + urlencode(kept, safe=",:")
+        return "?" + "&".join(_pair(name, value) for name in KEEP if (value := query.get(name)))
 
     def toggled(self, name: str, word: str) -> str:
         """The link on a row of a breakdown: adds its filter, or takes it out again."""
@@ -118,6 +117,20 @@ class Question:
         words ^= {word}
         ordered = [value for value in VALUES[name] if value in words]
         return self.link(**{name: ",".join(ordered) or None})
+
+
+@lru_cache(1024)
+def _chosen(name: str, words: tuple[str, ...] | None) -> Chosen:
+    """A page asks this some hundred times."""
+    found = np.array([words is None or word in words for word in VALUES[name]])
+    found.flags.writeable = False
+    return found
+
+
+@lru_cache(1024)
+def _pair(name: str, value: str) -> str:
+    """One part of a query string; a page's links are made of few of them."""
+    return urlencode({name: value}, safe=",:")
 
 
 def merged(query: QueryDict) -> dict[str, str]:

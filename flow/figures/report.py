@@ -101,7 +101,7 @@ def report(question: Question, split: str, per: str) -> Report:
     divisors = _divisors(question, split, per, len(labels))
     shares: list[model_error.WithInterval] = [(None, None, None)] * len(labels)
     if split in ATTRIBUTES:
-        table = model_error.table(question.site_ids, split)
+        table = model_error.tables_at(question.site_ids)[split]
         shares = model_error.by_word(
             VALUES[split], now.visitors, table, corrected=question.corrected
         )
@@ -146,7 +146,7 @@ def _figures(question: Question, period: Period, split: str) -> tuple[list[str],
         question,
         period,
         hours=split == "hour",
-        days=split == "weekday",
+        days=None if split == "time" else split == "weekday",
         cells=split in ATTRIBUTES,
     )
     time = measure.time_form(question, period)

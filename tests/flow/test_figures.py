@@ -159,6 +159,25 @@ def test_weekdays_are_those_of_the_visits_however_long_the_period(site: Site, da
     }
 
 
+@pytest.mark.parametrize("days", [30, 60, 150])
+def test_one_hours_visits_stand_at_their_days(site: Site, days: int) -> None:
+    """With a filter on the hour, whose sums over months are at hand, too."""
+    visits = [WEDNESDAY - timedelta(back) for back in range(0, days, 7)]
+    for day in visits:
+        put(site, day, 16, women=3)
+    first = WEDNESDAY - timedelta(days - 1)
+    query = {"period": "custom", "from": first.isoformat(), "to": WEDNESDAY.isoformat()}
+    question = asked([site], compare="none", hour="16", **query)
+    page = overview(question)
+    for point in page.points:
+        inside = [day for day in visits if point.period.first <= day <= point.period.last]
+        assert point.value == 3 * len(inside)
+    weekdays = next(panel for panel in page.panels if panel.name == "weekday").rows
+    assert [(row.word, row.visitors) for row in weekdays] == [("wed", 3 * len(visits))]
+    lines = report(question, "time", "none").lines
+    assert [line.visitors for line in lines] == [point.value for point in page.points]
+
+
 def test_the_month_that_is_not_over_counts_up_to_today(site: Site) -> None:
     """The monthly row of the present month is read whole; nothing may stand in it that the days
     do not have."""
