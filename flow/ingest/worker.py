@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from django.db import DatabaseError, close_old_connections, connection
 
@@ -18,27 +19,46 @@ BATCH_S = 1.0
 RENEW_S = 60.0
 GIVE_UP_S = 600.0
 
+Result = TypeVar("Result")
 
-def stored(batch: Batch, pause: Callable[[float], None] = time.sleep) -> Outcome:
-    """Store a batch; while the database is away, try again with growing, jittered pauses.
+
+def patiently(
+    work: Callable[[], Result],
+    told: Callable[[DatabaseError], object] = lambda error: None,
+    pause: Callable[[float], None] = time.sleep,
+) -> Result:
+    """What `work` returns; while the database is away, try again with growing, jittered pauses.
+
+    Args:
+        told: is given the first error.
 
     Raises:
-        DatabaseError: it stayed away for ten minutes. Nothing was acknowledged, so the hub
-            still has everything.
+        DatabaseError: it stayed away for ten minutes.
     """
     waited = 0.0
     delay = 0.2
     while True:
         try:
-            return store(batch)
-        except DatabaseError:
+            return work()
+        except DatabaseError as error:
             connection.close()
             if waited > GIVE_UP_S:
                 raise
+            if not waited:
+                told(error)
             wait = delay * random.uniform(0.5, 1.5)  # noqa: S311 (no secret)
             pause(wait)
             waited += wait
             delay = min(delay * 2, 15.0)
+
+
+def stored(batch: Batch) -> Outcome:
+    """Store a batch, patiently.
+
+    Raises:
+        DatabaseError: it could not be. Nothing was acknowledged, so the hub still has everything.
+    """
+    return patiently(lambda: store(batch))
 
 
 def run(

@@ -18,7 +18,7 @@ from azure.eventhub._pyamqp.message import Message as AmqpMessage
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from firmware.recipient import PrivateKey
 from flow import demo
@@ -94,6 +94,32 @@ def test_what_could_not_be_stored_is_not_checked_off(
     with pytest.raises(DatabaseError):
         event_hub.run(Opener([recipient]), consumer)
     assert consumer.checkpoints == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_is_there_before_its_database_says_so_and_waits(
+    run_folder: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run_folder(3)
+    monkeypatch.setenv("FLOW_RECIPIENT_KEYS", str(folder / "recipient" / "recipient.key"))
+
+    def rename(old: str, new: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    class Operator(StringIO):
+        """Who reads the line and sees to the database."""
+
+        def write(self, text: str) -> int:
+            rename("away", "flow_sensor")
+            return super().write(text)
+
+    told, done = Operator(), StringIO()
+    rename("flow_sensor", "away")
+    call_command("ingest", capture=folder / "hub" / "capture.jsonl", stdout=done, stderr=told)
+    assert told.getvalue().startswith("the database does not answer, trying again: ")
+    assert told.getvalue().count("\n") == 1
+    assert done.getvalue().startswith("stored=")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError
 
 from flow.ingest import sources, worker
 from flow.ingest.opening import Message, Opener, recipient_keys
@@ -30,7 +31,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        opener = Opener(recipient_keys())
+        keys = recipient_keys()
+        opener = worker.patiently(lambda: Opener(keys), self._wait)
         if options["event_hub"]:
             from flow.ingest import event_hub  # noqa: PLC0415 (only this one needs the SDK)
 
@@ -49,6 +51,11 @@ class Command(BaseCommand):
         after = 0 if options["again"] else worker.position(source)
         messages = sources.capture(options["capture"], after, part, parts)
         worker.run(messages, opener, source, self._tell)
+
+    def _wait(self, error: DatabaseError) -> None:
+        """Nothing was asked yet but for the sensors: the error holds nothing about visitors."""
+        reason = " ".join(str(error).split())
+        self.stderr.write(f"the database does not answer, trying again: {reason}")
 
     def _tell(self, outcome: Outcome) -> None:
         self.stdout.write(
