@@ -123,6 +123,7 @@ class Health:
             "paused": paused,
             "frames_per_s_x10": vision.frames_per_s_x10,
             "frame_ms_p95_x10": vision.frame_ms_p95_x10,
+            "frame_cpu_ms_p95_x10": vision.frame_cpu_ms_p95_x10,
             "frames": vision.frames,
             "visitors_now": vision.visitors_now,
             "interactions": vision.interactions,

@@ -120,6 +120,7 @@ class VisionHealth(Message, frozen=True):
     interactions: Count = 0
     camera_losses: Count = 0
     frame_ms_p95_x10: Count = 0
+    frame_cpu_ms_p95_x10: Count = 0
     wipes: Count = 0
     wipe_ms_p95_x10: Count = 0
 

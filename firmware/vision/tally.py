@@ -23,13 +23,17 @@ class Tally:
         self.camera_losses = 0
         self._wipes = 0
         self._turn_us: deque[int] = deque(maxlen=_LATEST)
+        self._turn_cpu_us: deque[int] = deque(maxlen=_LATEST)
         self._wipe_us: deque[int] = deque(maxlen=_LATEST)
         self._reported_frames = 0
         self._reported_at = time.monotonic()
 
-    def turned(self, took_ns: int) -> None:
+    def turned(self, took_ns: int, cpu_ns: int) -> None:
+        """A frame is done: how long it took, and how much of that this thread had the processor.
+        What others do to the machine is in the first alone."""
         self.frames += 1
         self._turn_us.append(took_ns // 1000)
+        self._turn_cpu_us.append(cpu_ns // 1000)
 
     def wiped(self, took_ns: int) -> None:
         self._wipes += 1
@@ -50,6 +54,7 @@ class Tally:
             interactions=self.interactions,
             camera_losses=self.camera_losses,
             frame_ms_p95_x10=_p95(self._turn_us) // 100,
+            frame_cpu_ms_p95_x10=_p95(self._turn_cpu_us) // 100,
             wipes=self._wipes,
             wipe_ms_p95_x10=_p95(self._wipe_us) // 100,
         )

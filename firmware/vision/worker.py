@@ -89,9 +89,11 @@ class Worker:
         signal.signal(signal.SIGTERM, self.stop)
         try:
             while self._look():
-                started_ns = time.monotonic_ns()
+                started_ns, worked_ns = time.monotonic_ns(), time.thread_time_ns()
                 self._deliver(self._pipeline.turn())
-                self._tally.turned(time.monotonic_ns() - started_ns)
+                self._tally.turned(
+                    time.monotonic_ns() - started_ns, time.thread_time_ns() - worked_ns
+                )
                 self._tidy()
                 if self._test_due():
                     self.test_itself()

@@ -117,10 +117,14 @@ def _plots(results: Results) -> Iterator[str]:
         for name, kb in resident.items() if isinstance(resident, dict) else ():
             if kb:
                 memory.setdefault(name, []).append((each.at_s - began, kb / 1024))
+    latency = {
+        "frame": over("frame_ms_p95_x10", 0.1),
+        "processor": over("frame_cpu_ms_p95_x10", 0.1),
+    }
     for title, unit, series in (
         ("Temperature", "°C", {"board": over("temperature_c")}),
         ("Memory", "MiB resident", memory),
-        ("Latency", "ms of a frame, 95th percentile", {"frame": over("frame_ms_p95_x10", 0.1)}),
+        ("Latency", "ms of a frame, 95th percentile", latency),
         ("Queue", "records that wait for the hub", {"outbox": over("waiting")}),
     ):
         yield plots.lines(series, title=title, unit=unit, marks=marks)
@@ -149,8 +153,11 @@ def _soak(results: Results, written: dict[str, Any]) -> Iterator[str]:
             if name in each["processes"]
         ]
         yield plots.lines({name: points}, title=f"Memory of {name}", unit="MiB", along="")
-    latency = [(each["interactions"], each["frame_ms_p95"]) for each in samples]
-    yield plots.lines({"frame": latency}, title="Latency", unit="ms, p95", along="")
+    latency = {
+        name: [(each["interactions"], each[figure]) for each in samples]
+        for name, figure in (("frame", "frame_ms_p95"), ("processor", "frame_cpu_ms_p95"))
+    }
+    yield plots.lines(latency, title="Latency", unit="ms, p95", along="")
     waiting = [(each["interactions"], each["waiting"]) for each in samples]
     yield plots.lines({"outbox": waiting}, title="Queue", unit="records", along="")
 

@@ -52,7 +52,7 @@ class Sample(NamedTuple):
 
     Attributes:
         interactions: that the hub has stored so far.
-        frame_ms_p95: of the newest health record.
+        frame_ms_p95, frame_cpu_ms_p95: of the newest health record.
         waiting: envelopes in the outbox, likewise.
     """
 
@@ -60,6 +60,7 @@ class Sample(NamedTuple):
     at_s: float
     processes: tuple[Running, ...]
     frame_ms_p95: float
+    frame_cpu_ms_p95: float
     waiting: int
 
 
@@ -149,7 +150,6 @@ def figures(samples: Sequence[Sample]) -> dict[str, Any]:
     names = sorted({one.name for sample in samples for one in sample.processes})
     whole = [one for one in samples if len(one.processes) == len(names)]
     first, *_, end = _cut(whole)
-    latency = parts(samples, lambda one: one.frame_ms_p95)
     return {
         "rss_slope_kb_per_1000": {
             name: slope(parts(whole, functools.partial(_rss_kb, name)), _PAGE_KB)._asdict()
@@ -160,12 +160,19 @@ def figures(samples: Sequence[Sample]) -> dict[str, Any]:
         "files": {name: max(_of(one, name).files for one in end) for name in names},
         "threads_at_first": {name: max(_of(one, name).threads for one in first) for name in names},
         "threads": {name: max(_of(one, name).threads for one in end) for name in names},
-        "frame_ms_p95": {
-            **slope(latency)._asdict(),
-            "first": round(latency[0][1], 1),
-            "last": round(latency[-1][1], 1),
-        },
+        "frame_ms_p95": _trend(samples, lambda one: one.frame_ms_p95),
+        "frame_cpu_ms_p95": _trend(samples, lambda one: one.frame_cpu_ms_p95),
         "most_waiting": max(one.waiting for one in samples),
+    }
+
+
+def _trend(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> dict[str, float]:
+    """Slope per 1,000 interactions, and the means of the first part and of the last."""
+    points = parts(samples, figure)
+    return {
+        **slope(points)._asdict(),
+        "first": round(points[0][1], 1),
+        "last": round(points[-1][1], 1),
     }
 
 

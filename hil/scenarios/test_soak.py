@@ -17,7 +17,8 @@ _LOOK_S = 0.5
 @pytest.mark.long
 @pytest.mark.needs("soak")
 def test_soak(rig: SensorStrategy, note: Note, request: pytest.FixtureRequest) -> None:
-    """Memory of no process grows; files and threads stay; the last frames are as quick."""
+    """Memory of no process grows; files and threads stay; the last frames are as quick, by the
+    time that they have the processor: the other depends on what else the machine does."""
     judged = request.config.getoption("interactions")
     if not judged:
         pytest.skip("not applicable: it takes a quarter of an hour; make soak runs it by itself")
@@ -41,6 +42,7 @@ def test_soak(rig: SensorStrategy, note: Note, request: pytest.FixtureRequest) -
                     round(time.monotonic() - began, 2),
                     tuple(rig.board.processes()),
                     newest["frame_ms_p95_x10"] / 10,
+                    newest["frame_cpu_ms_p95_x10"] / 10,
                     newest["waiting"],
                 )
             )
@@ -64,4 +66,4 @@ def test_soak(rig: SensorStrategy, note: Note, request: pytest.FixtureRequest) -
     for kind in ("files", "threads"):
         first, last = figures[f"{kind}_at_first"], figures[kind]
         assert all(last[name] <= first[name] for name in last), f"more {kind}: {first} → {last}"
-    assert figures["frame_ms_p95"]["low"] <= 0, "frames take longer and longer"
+    assert figures["frame_cpu_ms_p95"]["low"] <= 0, "frames take longer and longer"
