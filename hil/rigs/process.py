@@ -195,7 +195,8 @@ class ProcessBoard(Driver, PowerProtocol, BoardProtocol):
 
 
 class _Brake(threading.Thread):
-    """Holds processes for a part of the time, in slices."""
+    """Holds processes for a part of the time, in slices. However late this thread itself is woken,
+    they may then run for as long as makes it that part."""
 
     def __init__(self, signal_all: Callable[[int], object], part: float) -> None:
         super().__init__(daemon=True)
@@ -205,10 +206,12 @@ class _Brake(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.is_set():
+            began = time.monotonic()
             self._signal(signal.SIGSTOP)
             self._ended.wait(_SLICE_S * self._part)
             self._signal(signal.SIGCONT)
-            self._ended.wait(_SLICE_S * (1 - self._part))
+            held_s = time.monotonic() - began
+            self._ended.wait(held_s * (1 - self._part) / self._part)
 
     def release(self) -> None:
         self._ended.set()
@@ -247,6 +250,9 @@ class ScreenCamera(Driver, CameraProtocol):
         if not shown.exists():
             shutil.copyfile(clip, shown)
         self._write(screen.node(shown, time.monotonic_ns()))
+
+    def playing(self) -> bool:
+        return any(screen.playing(clip) for clip in self._folder.glob("*.mp4"))
 
     def place(self, clip: Path) -> str:
         return str(clip)  # anything that is not below /dev is played as a clip

@@ -3,11 +3,17 @@
 The file stands where a device node would, below /dev, and is rewritten by the rig: it names the
 clip that is shown, and since when. It is gone while the camera is unplugged. All of vision is real
 but what OpenCV calls a capture.
+
+A sensor that is slow misses frames, as before any camera, but never more than `_STEP` - 1 in a row:
+from there on the clip waits for it, and its frames bear the clip's time. So what the sensor sees
+depends on how busy the machine is within limits that every scene's truth bears.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -18,9 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware.drivers.v4l2_camera import V4L2Camera
-from firmware.settings import Settings
+from firmware.settings import Settings, Source
 from firmware.vision import __main__ as entry
-from firmware.vision.frames import FrameSource
+from firmware.vision.frames import Frame, FrameSource
+
+_STEP = 3
+"""Frames of a clip from one that is taken to the next, at most: 4.2 a second of the clips of rigs.
+"""
 
 
 def node(clip: Path | None, started_ns: int = 0) -> str:
@@ -28,11 +38,24 @@ def node(clip: Path | None, started_ns: int = 0) -> str:
     return json.dumps({"clip": str(clip or ""), "started_ns": started_ns})
 
 
+def playing(clip: Path) -> bool:
+    """Whether a screen still shows a clip; it holds a lock on the file while it does."""
+    with clip.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 class Screen:
     """What is on the screen now, behind the face of OpenCV's V4L2 capture.
 
     Args:
         path: the camera's file.
+
+    Attributes:
+        shown_at_ns: the time that the grabbed frame bears, on the monotonic clock.
     """
 
     def __init__(self, path: str, backend: int = cv2.CAP_V4L2) -> None:
@@ -41,8 +64,10 @@ class Screen:
         self._modes: dict[int, float] = {}
         self._shown = ""
         self._clip: cv2.VideoCapture | None = None
-        self._next = 0
-        self._started_ns = self._due_ns = 0
+        self._locked: int | None = None
+        self._next = self._taken = 0  # frames of the clip
+        self._started_ns = self._waited_ns = 0  # of the clip, real time
+        self._due_ns = self.shown_at_ns = 0
         self._nobody: NDArray[np.uint8] | None = None
 
     def isOpened(self) -> bool:  # noqa: N802  OpenCV's name
@@ -67,47 +92,76 @@ class Screen:
             return False
         if text != self._shown:
             self._turn_to(text)
+        self.shown_at_ns = max(self._at_ns(time.monotonic_ns()), self.shown_at_ns + 1)
         return True
+
+    def _at_ns(self, now_ns: int) -> int:
+        """Take the clip's frame that is due; → its time, or now when nobody is shown."""
+        if self._clip is None:
+            return now_ns
+        due = int((now_ns - self._started_ns - self._waited_ns) / self._period_ns)
+        late = max(due - self._taken - _STEP, 0)
+        self._waited_ns += round(late * self._period_ns)
+        self._taken = due - late
+        return self._started_ns + round(self._taken * self._period_ns)
 
     def retrieve(self, image: NDArray[np.uint8]) -> tuple[bool, NDArray[np.uint8]]:
         if self._nobody is None:
             self._nobody = np.full_like(image, 170)
         if self._clip is not None:
-            due = int((time.monotonic_ns() - self._started_ns) / 1e9 * self._rate)
-            while self._next <= due and self._clip.grab():
+            while self._next <= self._taken and self._clip.grab():
                 self._next += 1
-            if self._next > due:
+            if self._next > self._taken:
                 done, _ = self._clip.retrieve(image)
                 return done, image
-            self._clip.release()
-            self._clip = None
+            self._end()
         np.copyto(image, self._nobody)
         return True, image
 
     def release(self) -> None:
+        self._end()
+        self._shown = ""
+
+    def _end(self) -> None:
         if self._clip is not None:
             self._clip.release()
             self._clip = None
-        self._shown = ""
+        if self._locked is not None:
+            os.close(self._locked)
+            self._locked = None
 
     def _turn_to(self, text: str) -> None:
         self._shown = text
         said = json.loads(text)
-        if self._clip is not None:
-            self._clip.release()
-            self._clip = None
+        self._end()
         if said["clip"]:
             threads = [cv2.CAP_PROP_N_THREADS, 1]
+            self._locked = os.open(said["clip"], os.O_RDONLY)
+            fcntl.flock(self._locked, fcntl.LOCK_SH)
             self._clip = cv2.VideoCapture(said["clip"], cv2.CAP_FFMPEG, threads)
-            self._rate = self._clip.get(cv2.CAP_PROP_FPS)
-            self._started_ns, self._next = said["started_ns"], 0
+            self._period_ns = 1e9 / self._clip.get(cv2.CAP_PROP_FPS)
+            self._started_ns, self._waited_ns = said["started_ns"], 0
+            self._next = self._taken = 0
+
+
+class ScreenCamera(V4L2Camera):
+    """The product's driver, with the time of the clip on each frame."""
+
+    def __init__(self, asked: Source) -> None:
+        screen: Any = Screen
+        super().__init__(asked, screen)
+
+    def read(self, frame: Frame) -> bool:
+        done = super().read(frame)
+        screen: Any = self._capture
+        frame.captured_at_ns = screen.shown_at_ns
+        return done
 
 
 def _open(current: Settings) -> FrameSource:
     if not current.source.uri.startswith("/dev/"):
         return _open_source(current)
-    screen: Any = Screen
-    return V4L2Camera(current.source, screen)
+    return ScreenCamera(current.source)
 
 
 if __name__ == "__main__":

@@ -199,6 +199,9 @@ class SensorStrategy(Strategy):
         before = len(self.interactions())
         self.camera.show(clip)
         self.passed(scene.seconds)
+        self.health(
+            lambda said: said["visitors_now"] == 0 and said["waiting"] == 0, "all records arrive"
+        )
         return scene, len(self.interactions()) - before
 
     def health(self, said: Callable[[Said], bool], what: str) -> Said:
@@ -237,7 +240,10 @@ class SensorStrategy(Strategy):
 
     def passed(self, seconds: float) -> None:
         """Let so much of a scene pass, and the time in which its last records arrive."""
-        time.sleep(seconds * self.slower + self.settle_s)
+        time.sleep(seconds * self.slower)
+        longest_s = seconds * self.slower * 10 + self.patience_s
+        self.wait(lambda: not self.camera.playing(), "the clip ends", longest_s)
+        time.sleep(self.settle_s)
 
     def restore(self) -> None:
         """Take back what a scenario has done to the conditions; the sensor stays as it is."""
