@@ -8,11 +8,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from build_scripts import boards, debian, device_bundle, keys, offers, sbom, signing, tools, update
+from build_scripts import (
+    boards,
+    debian,
+    device_bundle,
+    jetpack,
+    keys,
+    offers,
+    sbom,
+    signing,
+    tools,
+    update,
+)
 from build_scripts.errors import BuildError
 from build_scripts.image import build as images
-from build_scripts.image import disk, product
+from build_scripts.image import disk, product, reproduce
 from firmware import __version__
+from hil import report
 
 KEYS = product.ROOT / "build" / "keys"
 
@@ -33,12 +45,17 @@ def _parser() -> argparse.ArgumentParser:
 
     image = commands.add_parser("image", help="a disk that boots and counts")
     image.add_argument("board", choices=boards.NAMES)
-    image.add_argument("--arch", default="arm64", choices=("arm64", "amd64"))
-    image.add_argument("--flavour", default="production", choices=("production", "rig"))
+    _kind_options(image)
     image.add_argument("--version", default=__version__, help="instead of the source's")
     image.add_argument("--out", type=Path, help="folder (build/image/BOARD)")
     _keys_option(image)
     image.set_defaults(command=_image)
+
+    again = commands.add_parser("reproduce", help="build an image twice and compare every byte")
+    again.add_argument("board", choices=boards.NAMES)
+    _kind_options(again)
+    _keys_option(again)
+    again.set_defaults(command=_reproduce)
 
     bundle = commands.add_parser("update", help="a signed bundle that updates devices to an image")
     bundle.add_argument("image", type=Path, help="folder of a built image")
@@ -56,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     device.add_argument("--python", default="3.11", choices=("3.10", "3.11", "3.12", "3.13"))
     device.add_argument("--out", type=Path, default=product.ROOT / "build" / "bundle")
     device.set_defaults(command=_bundle)
+
+    jetson = commands.add_parser("overlay", help="what is laid over a JetPack root file system")
+    jetson.add_argument("--python", default="3.10", choices=("3.10", "3.12"))
+    jetson.add_argument("--flavour", default="production", choices=("production", "rig"))
+    jetson.add_argument("--out", type=Path, default=product.ROOT / "build" / "image" / "jetpack")
+    jetson.set_defaults(command=_overlay)
 
     bill = commands.add_parser("sbom", help="bill of materials of an image (CycloneDX)")
     bill.add_argument("board", choices=boards.NAMES)
@@ -86,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _kind_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--arch", default="arm64", choices=("arm64", "amd64"))
+    parser.add_argument("--flavour", default="production", choices=("production", "rig"))
+
+
 def _keys_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keys", type=Path, metavar="DIR", help="the release's keys (development's own)"
@@ -109,6 +137,20 @@ def _image(options: argparse.Namespace) -> int:
     return 0
 
 
+def _reproduce(options: argparse.Namespace) -> int:
+    board = boards.board(options.board, options.arch)
+    figures = reproduce.twice(board, options.flavour, _signing(options))
+    for name, each in figures["files"].items():
+        same = "same" if each["first"] == each["second"] else f"OTHER {each['second'][:16]}"
+        print(f"{name:<12} {each['bytes']:>12,}  {each['first'][:16]}  {same}")
+    path = report.write("reproducible", figures)
+    verdict = "identical" if figures["identical"] else "THEY DIFFER"
+    print(
+        f"two builds, {figures['seconds'][0]} s and {figures['seconds'][1]} s: {verdict} → {path}"
+    )
+    return 0 if figures["identical"] else 1
+
+
 def _update(options: argparse.Namespace) -> int:
     path = update.build(options.image, _signing(options), options.out)
     print(f"{path}  {path.stat().st_size:,} bytes\nsha256 {disk.digest(path)}")
@@ -124,6 +166,12 @@ def _offers(options: argparse.Namespace) -> int:
 
 def _bundle(options: argparse.Namespace) -> int:
     path = device_bundle.build(options.machine, options.python, images.CACHE, options.out)
+    print(f"{path}  {path.stat().st_size:,} bytes\nsha256 {disk.digest(path)}")
+    return 0
+
+
+def _overlay(options: argparse.Namespace) -> int:
+    path = jetpack.build(options.python, options.flavour, images.CACHE, options.out)
     print(f"{path}  {path.stat().st_size:,} bytes\nsha256 {disk.digest(path)}")
     return 0
 
@@ -164,9 +212,9 @@ def _tools(options: argparse.Namespace) -> int:
 
 def _lock(options: argparse.Namespace) -> int:
     del options
-    for architecture in ("amd64", "arm64"):
+    for architecture, firmware in (("amd64", ()), ("arm64", (debian.FIRMWARE,))):
         board = boards.board("virt", architecture)
-        locked = debian.lock(architecture, board.packages, board.kernel)
+        locked = debian.lock(architecture, board.packages, board.kernel, firmware)
         print(f"{architecture}: {len(locked.packages)} packages, {locked.digest[:16]}")
     return 0
 

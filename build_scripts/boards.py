@@ -38,6 +38,13 @@ _BOOT_MODULES = [
     "overlay",
 ]
 _VIRTIO = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio-rng"]
+_PI_CARD = ["fixed", "gpio-regulator", "sdhci-iproc"]
+_PI_PARTS = [
+    *("bcm2835_wdt", "raspberrypi-cpufreq", "bcm2711_thermal", "iproc-rng200", "nvmem-rmem"),
+    *("genet", "bcm7xxx", "broadcom", "mdio-bcm-unimac"),  # Ethernet
+    *("reset-raspberrypi", "xhci-pci", "autofs4", "nbd"),
+]
+"""Of a Raspberry Pi 4: what is before its card, and what may come behind the root."""
 _CAMERAS = ["uvcvideo", "videobuf2-v4l2", "v4l2loopback"]
 
 
@@ -52,6 +59,8 @@ class Board:
         modules: modules that the running system may load besides.
         console: serial console.
         qemu: the machine, where it is one of QEMU's.
+        device_trees: for a board whose firmware starts the kernel from a FAT partition: those that
+            lie there, files of the kernel's package.
     """
 
     name: str
@@ -62,6 +71,7 @@ class Board:
     modules: tuple[str, ...]
     console: str
     qemu: tuple[str, ...] = ()
+    device_trees: tuple[str, ...] = ()
 
     @property
     def machine(self) -> str:
@@ -77,8 +87,8 @@ class Board:
         # A slow emulator fails the kernel's test of the timer, which then stops.
         timer = "no_timer_check " if self.architecture == "amd64" else ""
         return (
-            f"console={self.console} quiet panic=10 oops=panic init_on_free=1 init_on_alloc=1 "
-            f"{timer}systemd.gpt_auto=0 systemd.swap=0 systemd.show_status=0 "
+            f"console={self.console},115200 quiet panic=10 oops=panic init_on_free=1 "
+            f"init_on_alloc=1 {timer}systemd.gpt_auto=0 systemd.swap=0 systemd.show_status=0 "
             "lsm=landlock,lockdown,yama,integrity,bpf"
         )
 
@@ -111,7 +121,7 @@ def _virt(architecture: str, console: str, sha256: str, qemu: str) -> Board:
     )
 
 
-NAMES = ("virt",)
+NAMES = ("virt", "raspberry-pi")
 _SLOW = "-avx,-avx2,-fma,-f16c,-erms"
 
 _BOARDS = {
@@ -131,5 +141,15 @@ _BOARDS = {
         "sha256-arm64",
         "qemu-system-aarch64 -machine virt -cpu cortex-a72 -smp 2 -device i6300esb "
         "-action watchdog=reset",
+    ),
+    ("raspberry-pi", "arm64"): Board(
+        name="raspberry-pi",
+        architecture="arm64",
+        packages=tuple(_SYSTEM),
+        kernel="linux-image-arm64",
+        boot_modules=(*_BOOT_MODULES, *_PI_CARD, "sha256-arm64"),
+        modules=(*_PI_PARTS, *_CAMERAS),
+        console="ttyS1",
+        device_trees=tuple(f"broadcom/bcm2711-rpi-{name}.dtb" for name in ("4-b", "400", "cm4-io")),
     ),
 }

@@ -30,6 +30,8 @@ _SOURCES = (
     f"debian-security {SUITE}-security main",
 )
 LOCKS = Path(__file__).parent / "image" / "locks"
+FIRMWARE = "raspi-firmware"
+"""What starts a Raspberry Pi before its kernel."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,13 @@ class Package:
 
     @property
     def kernel(self) -> bool:
-        """Kernels are unpacked, never installed: they would make an initramfs of their own."""
         return self.name.startswith("linux-image-")
+
+    @property
+    def unpacked(self) -> bool:
+        """Kernels and boot loaders are never installed: they would make an initramfs of their own,
+        and write it to /boot."""
+        return self.kernel or self.name == FIRMWARE
 
     @property
     def version(self) -> str:
@@ -93,12 +100,13 @@ def lock_path(architecture: str) -> Path:
     return LOCKS / f"{SUITE}-{architecture}.lock"
 
 
-def lock(architecture: str, wanted: Sequence[str], kernel: str) -> Lock:
+def lock(architecture: str, wanted: Sequence[str], kernel: str, unpacked: Sequence[str]) -> Lock:
     """Resolve packages as of today and write the lock file.
 
     Args:
         wanted: beside the essential packages; what these depend on comes with them.
         kernel: the package that names the newest kernel; its own dependencies do not come.
+        unpacked: packages besides that come without their dependencies.
 
     Raises:
         BuildError: apt is not there, does not reach the mirror, or knows no such package.
@@ -135,7 +143,7 @@ def lock(architecture: str, wanted: Sequence[str], kernel: str) -> Lock:
         )
         depends = tools.run(["apt-cache", "depends", kernel], env=apt)
         image = re.findall(r"Depends: (linux-image-\S+)", depends)
-        said += tools.run(["apt-get", "download", "--print-uris", *image[:1]], env=apt)
+        said += tools.run(["apt-get", "download", "--print-uris", *image[:1], *unpacked], env=apt)
     found = []
     for line in said.splitlines():
         if line.startswith("'"):
@@ -197,7 +205,7 @@ def index(locked: Lock, folder: Path, repository: Path) -> None:
     repository.mkdir(parents=True, exist_ok=True)
     entries = []
     for package in locked.packages:
-        if package.kernel:
+        if package.unpacked:
             continue
         link = repository / package.file
         if not link.exists():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import shutil
 import tarfile
 import tempfile
@@ -84,8 +85,9 @@ def pack(folder: Path) -> bytes:
             about.uid = about.gid = 0
             about.uname = about.gname = "root"
             about.mtime = tools.EPOCH
-            about.mode = 0o755 if path.is_dir() or path.suffix == ".sh" else 0o644
-            if path.is_file():
+            runs = path.suffix == ".sh" or os.access(path, os.X_OK)
+            about.mode = 0o777 if about.issym() else 0o755 if runs else 0o644
+            if about.isreg():
                 with path.open("rb") as file:
                     archive.addfile(about, file)
             else:

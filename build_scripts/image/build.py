@@ -8,7 +8,7 @@ from pathlib import Path
 
 from build_scripts import debian, tools
 from build_scripts.boards import Board, Flavour
-from build_scripts.image import disk, initramfs, product
+from build_scripts.image import disk, initramfs, product, raspberry_pi
 from build_scripts.image import root as roots
 from build_scripts.keys import Keys
 from firmware import __version__
@@ -24,8 +24,13 @@ def build(
     *,
     version: str = __version__,
     out: Path | None = None,
+    cache: Path = CACHE,
 ) -> Path:
     """Build an image and return its manifest's path.
+
+    Args:
+        out: folder for it; `build/image/<board>` when not given.
+        cache: folder of downloaded and installed packages.
 
     Raises:
         BuildError: a tool, a package or a model is missing, or a step fails.
@@ -38,11 +43,11 @@ def build(
         folder.mkdir(parents=True)
     tools.seconds.clear()
     with tools.step("packages", "Debian's, as locked"):
-        archive = roots.base(board, CACHE)
-        kernel = unpack_kernel(board)
+        archive = roots.base(board, cache)
+        kernel = unpack_kernel(board, cache)
     with tools.step("root", f"{flavour} root file system"):
         root = work / "root"
-        roots.build(board, flavour, keys, archive=archive, kernel=kernel, root=root, cache=CACHE)
+        roots.build(board, flavour, keys, archive=archive, kernel=kernel, root=root, cache=cache)
     with tools.step("initramfs", "what starts it"):
         (out / "initrd").write_bytes(initramfs.build(board, keys, root=root, kernel=kernel))
         shutil.copyfile(next((kernel / "boot").glob("vmlinuz-*")), out / "vmlinuz")
@@ -55,6 +60,7 @@ def build(
         places = disk.write(
             out / "disk.img",
             [
+                *_boot(board, kernel, out / "initrd", cache, work),
                 disk.Partition("slots", 1),
                 disk.Partition("root_a", disk.ROOT_MIB, image),
                 disk.Partition("root_b", disk.ROOT_MIB),
@@ -65,15 +71,29 @@ def build(
     return _manifest(board, flavour, version, out, places)
 
 
-def unpack_kernel(board: Board) -> Path:
+def _boot(
+    board: Board, kernel: Path, initrd: Path, cache: Path, work: Path
+) -> list[disk.Partition]:
+    if not board.device_trees:
+        return []
+    firmware, folder = work / "firmware", work / "boot"
+    folder.mkdir()
+    locked = debian.Lock.load(debian.lock_path(board.architecture))
+    package = next(each for each in locked.packages if each.name == debian.FIRMWARE)
+    tools.run(["dpkg-deb", "--extract", cache / "debs" / package.sha256, firmware])
+    raspberry_pi.lay(board, kernel=kernel, firmware=firmware, initrd=initrd, folder=folder)
+    return [disk.boot(folder, work / "boot.img", raspberry_pi.MIB)]
+
+
+def unpack_kernel(board: Board, cache: Path) -> Path:
     """The kernel's package, unpacked once."""
     locked = debian.Lock.load(debian.lock_path(board.architecture))
     package = next(package for package in locked.packages if package.kernel)
-    folder = CACHE / f"kernel-{package.sha256[:16]}"
+    folder = cache / f"kernel-{package.sha256[:16]}"
     if not folder.exists():
         draft = folder.with_suffix(".new")
         shutil.rmtree(draft, ignore_errors=True)
-        tools.run(["dpkg-deb", "--extract", CACHE / "debs" / package.sha256, draft])
+        tools.run(["dpkg-deb", "--extract", cache / "debs" / package.sha256, draft])
         if not (draft / "lib").exists():  # where depmod looks
             (draft / "lib").symlink_to("usr/lib")
         modules = next((draft / "usr" / "lib" / "modules").iterdir())

@@ -18,6 +18,7 @@ MIB = 1 << 20
 BLOCK = 4096
 ROOT_MIB = 448
 _LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+_FAT = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"
 _UUID = "464c4f57-0000-4000-8000-0000000000{:02x}"  # "FLOW"
 
 
@@ -26,6 +27,7 @@ class Partition:
     name: str
     mib: int
     content: Path | None = None
+    kind: str = _LINUX
 
 
 def squash(root: Path, image: Path) -> None:
@@ -77,6 +79,17 @@ def seal(image: Path, board: Board, version: str, keys: Keys) -> None:
         )
 
 
+def header(image: Path) -> dict[str, str]:
+    """What the signed lines behind a packed root file system say; nothing is checked here."""
+    with image.open("rb") as file:
+        file.seek(40)
+        blocks = -(-int.from_bytes(file.read(8), "little") // BLOCK)  # squashfs: bytes_used
+        file.seek(blocks * BLOCK)
+        text = file.read(BLOCK).partition(b"--\n")[0].decode("ascii")
+    words = (line.partition(" ") for line in text.splitlines())
+    return {name: value for name, _, value in words}
+
+
 def identity(path: Path) -> None:
     """An empty identity partition; the device fills it at its first boot."""
     path.unlink(missing_ok=True)
@@ -93,6 +106,19 @@ def identity(path: Path) -> None:
     )
 
 
+def boot(folder: Path, image: Path, mib: int) -> Partition:
+    """The FAT partition that a board's firmware reads, with the files of a folder."""
+    image.unlink(missing_ok=True)
+    with image.open("wb") as file:
+        file.truncate(mib * MIB)
+    tools.run(["mkfs.vfat", "--invariant", "-F", "32", "-n", "FLOWBOOT", image])
+    for path in sorted(folder.rglob("*")):
+        os.utime(path, (tools.EPOCH, tools.EPOCH))
+    names = sorted(folder.iterdir())
+    tools.run(["mcopy", "-i", image, "-s", "-m", *names, "::"], env={"MTOOLS_SKIP_CHECK": "1"})
+    return Partition("boot", mib, image, _FAT)
+
+
 def write(disk: Path, partitions: list[Partition]) -> list[dict[str, int | str]]:
     """Write a sparse disk with a GPT; returns name, first byte and size of each partition."""
     disk.unlink(missing_ok=True)
@@ -102,7 +128,7 @@ def write(disk: Path, partitions: list[Partition]) -> list[dict[str, int | str]]
     table = [f"label: gpt\nlabel-id: {_UUID.format(0)}\nfirst-lba: 2048\n"]
     for number, partition in enumerate(partitions, 1):
         table.append(
-            f"size={partition.mib}MiB, type={_LINUX}, name={partition.name}, "
+            f"size={partition.mib}MiB, type={partition.kind}, name={partition.name}, "
             f"uuid={_UUID.format(number)}\n"
         )
     tools.run(

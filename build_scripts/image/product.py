@@ -15,7 +15,6 @@ from pathlib import Path
 from packaging.markers import Marker
 
 from build_scripts import tools
-from build_scripts.boards import Board
 from build_scripts.errors import BuildError
 from firmware.vision import models, native
 
@@ -23,7 +22,6 @@ ROOT = Path(__file__).parents[2]
 PLACE = Path("opt/flow-sensor")
 PYTHON = "3.13"
 """Python of the image."""
-_PYTHON_FULL = "3.13.5"
 _BUILD_ONLY = ("setuptools", "wheel", "pip")
 
 
@@ -109,26 +107,30 @@ def unpack(wheel: Path, packages: Path) -> None:
                 archive.extract(name, packages)
 
 
-def install(board: Board, root: Path, cache: Path) -> None:
+def install(machine: str, root: Path, cache: Path, python: str = PYTHON) -> None:
     """Lay the product into a root file system.
+
+    Args:
+        machine: `x86_64` or `aarch64`.
+        python: of that system, such as `3.13`.
 
     Raises:
         BuildError: a package cannot be had, or the models were not built.
     """
     place = root / PLACE
-    packages = place / "lib" / f"python{PYTHON}" / "site-packages"
+    packages = place / "lib" / f"python{python}" / "site-packages"
     packages.mkdir(parents=True)
-    for wheel in wheels(board.machine, cache):
+    for wheel in wheels(machine, cache, python):
         unpack(wheel, packages)
     for tests in sorted(packages.rglob("tests")):
         shutil.rmtree(tests)
     copy_sources(packages)
     (place / "bin").mkdir(parents=True, exist_ok=True)
-    (place / "bin" / "python").symlink_to(f"/usr/bin/python{PYTHON}")
+    (place / "bin" / "python").symlink_to(f"/usr/bin/python{python}")
     (place / "pyvenv.cfg").write_text(
-        f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {_PYTHON_FULL}\n"
+        f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}.0\n"
     )
-    compile_libraries(board.machine, place / "cache" / "native")
+    compile_libraries(machine, place / "cache" / "native")
     copy_models(place / "cache" / "models")
     (place / "docs").mkdir(exist_ok=True)
     for page in ("image.md", "threat-model.md", "privacy-proof.md", "settings.md"):

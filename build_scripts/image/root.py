@@ -5,6 +5,7 @@ Packages are installed once for each lock file and kept as an archive; the rest 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -39,7 +40,7 @@ _MASKED = (
     "getty@tty1.service",
     *("proc-sys-fs-binfmt_misc.automount", "systemd-networkd-varlink.socket"),
 )
-_NO_LOGIN = (
+NO_LOGIN = (
     *("getty.target", "getty@.service", "serial-getty@.service", "console-getty.service"),
     *("autovt@.service", "container-getty@.service", "debug-shell.service"),
     *("emergency.service", "rescue.service", "systemd-ask-password-console.path"),
@@ -47,14 +48,26 @@ _NO_LOGIN = (
 )
 
 
+_RECIPE = (
+    *("--mode=root", "--variant=essential", "--format=tar"),
+    *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT),
+    # What differs from build to build: the repository's place on this machine, and byte code that
+    # stands there in one form or another, by whoever imported it first while packages were set up.
+    '--customize-hook=rm -r "$1"/etc/apt/sources.list "$1"/usr/share/python3/debpython/__pycache__',
+)
+
+
 def base(board: Board, cache: Path) -> Path:
-    """The archive of the installed packages; made when there is none for this lock file.
+    """The archive of the installed packages; made when there is none for this lock and recipe.
+
+    Two runs give the same bytes.
 
     Raises:
         BuildError: this user may not, a tool is missing, or a package cannot be had.
     """
     locked = debian.Lock.load(debian.lock_path(board.architecture))
-    archive = cache / f"root-{board.architecture}-{locked.digest[:16]}.tar"
+    recipe = hashlib.sha256("\n".join((locked.digest, *_RECIPE)).encode()).hexdigest()
+    archive = cache / f"root-{board.architecture}-{recipe[:16]}.tar"
     debian.fetch(locked, cache / "debs")
     if archive.exists():
         return archive
@@ -64,14 +77,13 @@ def base(board: Board, cache: Path) -> Path:
     _need_emulation(board)
     repository = cache / f"repository-{locked.digest[:16]}"
     debian.index(locked, cache / "debs", repository)
-    names = [package.name for package in locked.packages if not package.kernel]
+    names = [package.name for package in locked.packages if not package.unpacked]
     draft = archive.with_name(f"{archive.stem}.new.tar")
     tools.run(
         [
-            *("mmdebstrap", "--mode=root", "--variant=essential", "--format=tar"),
+            *("mmdebstrap", *_RECIPE),
             f"--architectures={board.architecture}",
             f"--include={','.join(names)}",
-            *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT),
             *("trixie", draft, f"deb [trusted=yes] copy://{repository.absolute()} ./"),
         ]
     )
@@ -125,7 +137,7 @@ def build(
     for unit in sorted(UNITS.iterdir()):
         shutil.copyfile(unit, root / SYSTEM / unit.name)
     copy_modules(kernel, root, (*board.boot_modules, *board.modules))
-    product.install(board, root, cache)
+    product.install(board.machine, root, cache)
     tools.run(["systemd-sysusers", f"--root={root}"])
     shadow = root / "etc" / "shadow"  # the day of a password's change, though there is none
     days = str(tools.EPOCH // 86_400)
@@ -136,7 +148,7 @@ def build(
     extra = () if flavour == "production" else ("media-scene.mount",)
     tools.run([*control, "enable", *_ENABLED, *extra])
     tools.run([*control, "set-default", "multi-user.target"])
-    for unit in (*_MASKED, *(_NO_LOGIN if flavour == "production" else ())):
+    for unit in (*_MASKED, *(NO_LOGIN if flavour == "production" else ())):
         link = root / "etc" / "systemd" / "system" / unit
         link.unlink(missing_ok=True)
         link.symlink_to("/dev/null")
