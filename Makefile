@@ -87,9 +87,10 @@ mutations: models  ## take each ingredient of the promise away and see the proof
 image: models  ## a disk image: make image BOARD=virt ARCH=amd64 FLAVOUR=rig (as root; see docs/image.md)
 	$(BIN)/python -m build_scripts image $(BOARD) --arch $(ARCH) --flavour $(FLAVOUR)
 
-image-test: models  ## tests of what builds images (names the Debian packages that it needs)
+image-test: models  ## tests of what builds images; two builds from the locks, compared byte by byte (as root)
 	$(BIN)/python -m build_scripts tools
 	$(BIN)/python -m pytest tests/image
+	$(BIN)/python -m build_scripts reproduce virt --arch amd64 --flavour rig
 
 $(FLOW)/.installed: requirements/flow.txt
 	@echo "setup: Python environment of the web application in $(FLOW)"
