@@ -112,8 +112,12 @@ class ProcessBoard(Driver, PowerProtocol, BoardProtocol):
             self.folder / "slot" / "firmware",
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-        shutil.copytree(models.directory(), self.folder / "slot" / "models")
+        source, target = models.directory(), self.folder / "slot" / "models"
+        target.mkdir()
+        for name in (models.INDEX, *(model.file for model in models.index(source).models)):
+            shutil.copyfile(source / name, target / name)
         (self.folder / "identity").mkdir()
+        self._flashed = self.slots()
 
     def request(self, device: str) -> bytes:
         return identity.request(self.folder / "identity", device)
@@ -140,9 +144,12 @@ class ProcessBoard(Driver, PowerProtocol, BoardProtocol):
         return {"slot": digest.hexdigest()}
 
     def search(self, needles: Index) -> int:
-        """All that the board has written or might have: also its console, and `ram` if it is on."""
+        """All that the board has written or might have: also its console. What was flashed is
+        looked at when it is another than then."""
+        untouched = self._files("slot") if self.slots() == self._flashed else []
         return sum(
-            sum(needles.search_bytes(path.read_bytes()).values()) for path in self._files(".")
+            sum(needles.search_bytes(path.read_bytes()).values())
+            for path in sorted(set(self._files(".")).difference(untouched))
         )
 
     def image_mb(self) -> float:

@@ -80,7 +80,7 @@ def test_clock_is_wrong_at_boot(rig: SensorStrategy, note: Note) -> None:
 def test_board_is_throttled(rig: SensorStrategy, note: Note) -> None:
     """A hot board is slow, says so, counts right and loses nothing."""
     rig.transition("counting")
-    cool = rig.health(lambda said: said["frames_per_s_x10"] > 0, "it says how fast it is")
+    cool = rig.health(lambda said: said["frame_ms_p95_x10"] > 0, "it says how fast it is")
     rig.board.heat(88, 60)
     try:
         hot = rig.health(lambda said: said["throttled_percent"] >= 50, "it says it is throttled")
@@ -90,6 +90,7 @@ def test_board_is_throttled(rig: SensorStrategy, note: Note) -> None:
         slow = rig.health(lambda said: said["waiting"] == 0, "its outbox is empty")
     finally:
         rig.board.heat(45, 0)
-    note("frames_per_s cool, hot", f"{cool['frames_per_s_x10']}, {slow['frames_per_s_x10']} (x10)")
+    p95_ms = [said["frame_ms_p95_x10"] / 10 for said in (cool, slow)]
+    note("frame_ms_p95 cool, hot", "{:.0f}, {:.0f}".format(*p95_ms))
     assert slow["restarts"] == cool["restarts"], "a slow process was taken for a dead one"
     rig.health(lambda said: said["throttled_percent"] == 0, "it is cool again")
