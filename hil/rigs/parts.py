@@ -111,9 +111,10 @@ class CameraProtocol(abc.ABC):
         """The sensor counts: play what was cued, unless it plays already."""
         self.show(self._cued)
 
-    def playing(self) -> bool:
-        """Whether a clip is still shown; a camera that cannot tell says no."""
-        return False
+    def position_s(self) -> float | None:
+        """How many seconds of the clip were shown, infinite behind its end; None: this camera
+        cannot tell, and the clock must do."""
+        return None
 
     def place(self, clip: Path) -> str:
         """Put a clip where the board can read it by itself; → its URI for the settings."""

@@ -233,6 +233,7 @@ class ScreenCamera(Driver, CameraProtocol):
     def on_activate(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="flow-rig-", dir="/dev/shm"))
         self._node = self._folder / "camera"
+        screen.rewind(self._node)
         self.plug()
 
     def on_deactivate(self) -> None:
@@ -256,10 +257,11 @@ class ScreenCamera(Driver, CameraProtocol):
         shown = self._folder / clip.name  # vision may read nothing else than what is below /dev
         if not shown.exists():
             shutil.copyfile(clip, shown)
+        screen.rewind(self._node)
         self._write(screen.node(shown, time.monotonic_ns()))
 
-    def playing(self) -> bool:
-        return any(screen.playing(clip) for clip in self._folder.glob("*.mp4"))
+    def position_s(self) -> float:
+        return screen.position_s(self._node)
 
     def place(self, clip: Path) -> str:
         return str(clip)  # anything that is not below /dev is played as a clip

@@ -1,8 +1,9 @@
 """A camera that is a file: `python -m hil.rigs.screen --channel FD` is vision in front of it.
 
 The file stands where a device node would, below /dev, and is rewritten by the rig: it names the
-clip that is shown, and since when. It is gone while the camera is unplugged. All of vision is real
-but what OpenCV calls a capture.
+clip that is shown, and since when. It is gone while the camera is unplugged. Beside it lies a file
+in which the screen notes how much of the clip it has shown. All of vision is real but what OpenCV
+calls a capture.
 
 A sensor that is slow misses frames, as before any camera, but never more than `_STEP` - 1 in a row:
 from there on the clip waits for it, and its frames bear the clip's time. So what the sensor sees
@@ -11,9 +12,10 @@ depends on how busy the machine is within limits that every scene's truth bears.
 
 from __future__ import annotations
 
-import fcntl
 import json
+import math
 import os
+import struct
 import sys
 import time
 from pathlib import Path
@@ -28,6 +30,7 @@ from firmware.settings import Settings, Source
 from firmware.vision import __main__ as entry
 from firmware.vision.frames import Frame, FrameSource
 
+_NOTE = struct.Struct("=q")
 _STEP = 3
 """Frames of a clip from one that is taken to the next, at most: 4.2 a second of the clips of rigs.
 """
@@ -38,14 +41,20 @@ def node(clip: Path | None, started_ns: int = 0) -> str:
     return json.dumps({"clip": str(clip or ""), "started_ns": started_ns})
 
 
-def playing(clip: Path) -> bool:
-    """Whether a screen still shows a clip; it holds a lock on the file while it does."""
-    with clip.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+def notes(node: Path) -> Path:
+    """Where the screen of a camera's file notes how much it has shown."""
+    return node.with_suffix(".shown")
+
+
+def position_s(node: Path) -> float:
+    """Seconds of the clip that were shown; infinite when nobody is shown (any more)."""
+    (shown_ns,) = _NOTE.unpack(notes(node).read_bytes())
+    return shown_ns / 1e9 if shown_ns >= 0 else math.inf
+
+
+def rewind(node: Path) -> None:
+    """Before a clip is named: nothing of it was shown."""
+    notes(node).write_bytes(_NOTE.pack(0))
 
 
 class Screen:
@@ -64,9 +73,9 @@ class Screen:
         self._modes: dict[int, float] = {}
         self._shown = ""
         self._clip: cv2.VideoCapture | None = None
-        self._locked: int | None = None
         self._next = self._taken = 0  # frames of the clip
         self._started_ns = self._waited_ns = 0  # of the clip, real time
+        self._notes = os.open(notes(self._path), os.O_WRONLY)
         self._due_ns = self.shown_at_ns = 0
         self._nobody: NDArray[np.uint8] | None = None
 
@@ -103,7 +112,12 @@ class Screen:
         late = max(due - self._taken - _STEP, 0)
         self._waited_ns += round(late * self._period_ns)
         self._taken = due - late
-        return self._started_ns + round(self._taken * self._period_ns)
+        shown_ns = round(self._taken * self._period_ns)
+        self._note(shown_ns)
+        return self._started_ns + shown_ns
+
+    def _note(self, shown_ns: int) -> None:
+        os.pwrite(self._notes, _NOTE.pack(shown_ns), 0)
 
     def retrieve(self, image: NDArray[np.uint8]) -> tuple[bool, NDArray[np.uint8]]:
         if self._nobody is None:
@@ -115,20 +129,19 @@ class Screen:
                 done, _ = self._clip.retrieve(image)
                 return done, image
             self._end()
+            self._note(-1)
         np.copyto(image, self._nobody)
         return True, image
 
     def release(self) -> None:
         self._end()
         self._shown = ""
+        os.close(self._notes)
 
     def _end(self) -> None:
         if self._clip is not None:
             self._clip.release()
             self._clip = None
-        if self._locked is not None:
-            os.close(self._locked)
-            self._locked = None
 
     def _turn_to(self, text: str) -> None:
         self._shown = text
@@ -136,8 +149,6 @@ class Screen:
         self._end()
         if said["clip"]:
             threads = [cv2.CAP_PROP_N_THREADS, 1]
-            self._locked = os.open(said["clip"], os.O_RDONLY)
-            fcntl.flock(self._locked, fcntl.LOCK_SH)
             self._clip = cv2.VideoCapture(said["clip"], cv2.CAP_FFMPEG, threads)
             self._period_ns = 1e9 / self._clip.get(cv2.CAP_PROP_FPS)
             self._started_ns, self._waited_ns = said["started_ns"], 0

@@ -240,10 +240,16 @@ class SensorStrategy(Strategy):
 
     def passed(self, seconds: float) -> None:
         """Let so much of a scene pass, and the time in which its last records arrive."""
-        time.sleep(seconds * self.slower)
-        longest_s = seconds * self.slower * 10 + self.patience_s
-        self.wait(lambda: not self.camera.playing(), "the clip ends", longest_s)
+        self.reach(seconds)
         time.sleep(self.settle_s)
+
+    def reach(self, seconds: float) -> None:
+        """Wait until so much of the clip was shown."""
+        if self.camera.position_s() is None:
+            time.sleep(seconds * self.slower)
+        else:
+            longest_s = self.patience_s + 10 * seconds
+            self.wait(lambda: self.camera.position_s() >= seconds, "the clip is shown", longest_s)
 
     def restore(self) -> None:
         """Take back what a scenario has done to the conditions; the sensor stays as it is."""

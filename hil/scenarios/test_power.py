@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import time
 
 import pytest
 
@@ -39,7 +38,7 @@ def test_power_is_cut_in_mid_interaction(
         numbers = set(rig.arrived(len(before) + 1)) - set(before)
         assert min(numbers) > mark, "a number is used again"
         rig.camera.show(clip)
-        time.sleep(moments.uniform(*clips.visible_s(clip)) * rig.slower)
+        rig.reach(moments.uniform(*clips.visible_s(clip)))
         rig.cut_power()
         identical += rig.board.slots() == slots
         traces += rig.board.search(canary)

@@ -39,7 +39,7 @@ def test_camera_is_unplugged(rig: SensorStrategy, note: Note) -> None:
     scene, clip = clips.clip("one_passes")
     began, ended = clips.visible_s(clip)
     rig.camera.show(clip)
-    time.sleep((began + ended) / 2)
+    rig.reach((began + ended) / 2)
     rig.camera.unplug()
     assert len(rig.arrived(before + 1)) == before + 1
     said = rig.health(lambda said: said["camera_losses"] == 1, "it misses its camera")
@@ -85,7 +85,7 @@ def test_board_is_throttled(rig: SensorStrategy, note: Note) -> None:
     try:
         hot = rig.health(lambda said: said["throttled_percent"] >= 50, "it says it is throttled")
         assert hot["temperature_c"] is not None
-        scene, counted = rig.count("four_visitors")
+        scene, counted = rig.count("crossing")
         assert counted == scene.interactions
         slow = rig.health(lambda said: said["waiting"] == 0, "its outbox is empty")
     finally:
