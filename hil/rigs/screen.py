@@ -75,7 +75,7 @@ class Screen:
         self._clip: cv2.VideoCapture | None = None
         self._next = self._taken = 0  # frames of the clip
         self._started_ns = self._waited_ns = 0  # of the clip, real time
-        self._notes = os.open(notes(self._path), os.O_WRONLY)
+        self._notes = os.open(notes(self._path), os.O_RDWR)  # as a device node
         self._due_ns = self.shown_at_ns = 0
         self._nobody: NDArray[np.uint8] | None = None
 
