@@ -68,17 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _keys_option(offered)
     offered.set_defaults(command=_offers)
 
-    device = commands.add_parser("bundle", help="an archive that installs onto an existing system")
-    device.add_argument("--machine", default="aarch64", choices=("aarch64", "x86_64"))
-    device.add_argument("--python", default="3.11", choices=("3.10", "3.11", "3.12", "3.13"))
-    device.add_argument("--out", type=Path, default=product.ROOT / "build" / "bundle")
-    device.set_defaults(command=_bundle)
-
-    jetson = commands.add_parser("overlay", help="what is laid over a JetPack root file system")
-    jetson.add_argument("--python", default="3.10", choices=("3.10", "3.12"))
-    jetson.add_argument("--flavour", default="production", choices=("production", "rig"))
-    jetson.add_argument("--out", type=Path, default=product.ROOT / "build" / "image" / "jetpack")
-    jetson.set_defaults(command=_overlay)
+    _add_parts(commands)
 
     bill = commands.add_parser("sbom", help="bill of materials of an image (CycloneDX)")
     bill.add_argument("board", choices=boards.NAMES)
@@ -107,6 +97,21 @@ def _parser() -> argparse.ArgumentParser:
     lock = commands.add_parser("lock", help="take today's Debian packages into the lock files")
     lock.set_defaults(command=_lock)
     return parser
+
+
+def _add_parts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What is put onto a system that is there already."""
+    device = commands.add_parser("bundle", help="an archive that installs onto an existing system")
+    device.add_argument("--machine", default="aarch64", choices=("aarch64", "x86_64"))
+    device.add_argument("--python", default="3.11", choices=("3.10", "3.11", "3.12", "3.13"))
+    device.add_argument("--out", type=Path, default=product.ROOT / "build" / "bundle")
+    device.set_defaults(command=_bundle)
+
+    jetson = commands.add_parser("overlay", help="what is laid over a JetPack root file system")
+    jetson.add_argument("--python", default="3.10", choices=("3.10", "3.12"))
+    jetson.add_argument("--flavour", default="production", choices=("production", "rig"))
+    jetson.add_argument("--out", type=Path, default=product.ROOT / "build" / "image" / "jetpack")
+    jetson.set_defaults(command=_overlay)
 
 
 def _kind_options(parser: argparse.ArgumentParser) -> None:
