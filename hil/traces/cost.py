@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +24,7 @@ from hil.scenes.source import SceneSource
 from hil.traces import altered, subject
 
 MOST_WIPE_MS = 60.0
-_RUNS = 3
+_RUNS = 5
 _PATIENCE_S = 300.0
 
 NO_PRIVACY = """
@@ -82,8 +81,9 @@ def measure(scene: Path, visits: Path, tell: Callable[[str], None]) -> Cost:
     scenes = standard()
     tell(f"counting in {len(scenes)} scenes, a wipe of {MOST_WIPE_MS:.0f} ms after each visitor")
     miscounted = sum(map(_miscounted, scenes))
-    with_ms = statistics.median(run.frame_ms for run in shipped)
-    without_ms = statistics.median(run.frame_ms for run in plain)
+    # The least of each: what else a machine does can only add to it.
+    with_ms = min(run.frame_ms for run in shipped)
+    without_ms = min(run.frame_ms for run in plain)
     return Cost(
         round((with_ms / without_ms - 1) * 100, 2),
         round(with_ms, 2),
