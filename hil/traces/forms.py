@@ -119,28 +119,19 @@ class Twin:
             deep: also what the engines made of it on the way. It is overwritten by every run, so
                 that it need not be looked for after every frame.
         """
-        numbers, now = self._now(deep=deep)
-        for values in numbers:
-            index.add("numbers", values, words=1, step=8, least=6)
+        now = {name: values for name, values in memory.buffers() if values.dtype != np.int64}
+        for name in _FACES:
+            index.add("numbers", now[name].astype(np.float64), words=1, step=8, least=6)
+        for name, engine in self.engines.items() if deep else ():
+            now |= self._layers[name].of(engine.input)
         for name, values in now.items():
             add_new(index, name.partition(":")[0], values, self._empty[name])
 
     def excuse(self, index: Index) -> None:
-        """What those have in common with the others who are in view now is no trace of them: where
-        a layer sees a single pixel of a head, another head may have that pixel too."""
-        numbers, now = self._now(deep=True)
-        for values in numbers:
-            index.recast(EMPTY, values, words=1, step=8)
-        for values in now.values():
+        """What the detector makes of the picture that it sees now is no trace of who has left it:
+        where a layer sees a single pixel of a head, another head may have that pixel too."""
+        for values in self._layers["detector"].of(self.engines["detector"].input).values():
             index.recast(EMPTY, values, words=_words(values), step=values.itemsize)
-
-    def _now(self, *, deep: bool) -> tuple[list[NDArray[np.float64]], dict[str, NDArray[Any]]]:
-        """Faces as the interpreter's numbers; and the buffers, with what led to them if `deep`."""
-        now = {name: values for name, values in memory.buffers() if values.dtype != np.int64}
-        numbers = [now[name].astype(np.float64) for name in _FACES]
-        for name, engine in self.engines.items() if deep else ():
-            now |= self._layers[name].of(engine.input)
-        return numbers, now
 
 
 class Layers:
@@ -244,6 +235,9 @@ def add_new(index: Index, kind: str, values: NDArray[Any], before: NDArray[Any])
     # An odd distance, so that windows come to stand at every place in an 8-byte word that a copy's
     # elements can have.
     starts = np.arange(0, flat.size - length + 1, _EVERY if values.nbytes >= _LARGE else 1)
+    row = values[0].size
+    if values.nbytes < _LARGE and row >= length:  # not the end of one row and the next one's begin
+        starts = starts[starts % row + length <= row]
     for element in (0, length - 1, length // 3, 2 * length // 3):
         starts = starts[differs[starts + element]]
     starts = starts[:: (starts.size // _MOST_WINDOWS) | 1]
