@@ -13,9 +13,9 @@ VISION_S, UPLINK_S = 60, 15
 """A child that says nothing for so long is ended and started again. Both speak every few seconds,
 but vision first has to load its models."""
 
-START_S = 300
+START_S = 600
 """Until the first word: a small or an emulated board takes a while to load what it needs, and
-vision then tests itself (more than 60 s in QEMU)."""
+vision then tests itself (150 s altogether in QEMU on a busy machine)."""
 
 _SYSTEM = 1
 

@@ -169,6 +169,11 @@ class LocalCloud(Driver):
         """What the device has said about itself, oldest first."""
         return [one.record for one in self.opened(device) if isinstance(one.record, dict)]
 
+    def health_of_all(self) -> list[dict[str, Any]]:
+        """What devices have said about themselves, in order of arrival."""
+        self.opened("")
+        return [one.record for one in self._opened if isinstance(one.record, dict)]
+
     def connected(self, device: str) -> bool:
         return any(one["device"] == device and one["connected"] for one in self.hub.devices())
 

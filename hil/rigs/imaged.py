@@ -10,6 +10,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -46,6 +47,8 @@ from hil.traces.needles import Index
 
 PARTITION = "/var/lib/flow-sensor"
 _CHUNK = 1 << 22
+_READY_S = 900.0
+"""The longest that vision takes to load and test itself in an emulator on a busy machine."""
 _LINE = 2000
 """Characters of a command on a serial console."""
 _UNPACK = (
@@ -246,7 +249,11 @@ class DiskCamera(Driver, CameraProtocol):
             until which the first one's records have arrived.
     """
 
-    bindings = {"machine": "QemuMachine", "board": "ImageBoard"}  # noqa: RUF012
+    bindings = {  # noqa: RUF012 - labgrid reads it from the class
+        "machine": "QemuMachine",
+        "board": "ImageBoard",
+        "cloud": "LocalCloud",
+    }
     every: int = attr.ib(default=5)
     tail: int = attr.ib(default=600)
     gap: int = attr.ib(default=2)
@@ -255,7 +262,9 @@ class DiskCamera(Driver, CameraProtocol):
     def on_activate(self) -> None:
         self.target.activate(self.machine)
         self._models = _models(self.detector_px)
+        self.target.activate(self.cloud)
         self._again: Path | None = None
+        self._first = self._frames = self._heard = 0
         self._write()
 
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -269,19 +278,34 @@ class DiskCamera(Driver, CameraProtocol):
         """Twice, since a start of the sensor takes longer than most scenes."""
         self._write(clip, clip)
         self._again = clip
+        self._first, self._frames = 0, self._length(clip)
+        self._heard = len(self.cloud.health_of_all())
 
     def begin(self) -> None:
         """It plays since the sensor has been started."""
 
     def show(self, clip: Path) -> None:
         again, self._again = self._again, None
-        if again == clip:
-            return  # it comes by itself
+        if again == clip:  # it comes by itself
+            self._first = self._frames
+            return
         self.board.run("systemctl stop flow-supervisor media-scene.mount", timeout_s=120)
         self._write(clip)
         self.board.run("systemctl start media-scene.mount flow-supervisor", timeout_s=120)
-        ready = "journalctl -b -o cat -u 'flow-vision@*' --since -60s | grep -c vision_ready"
-        self.board.run(f"for try in $(seq 60); do {ready} && break; sleep 1; done", timeout_s=120)
+        since = "$(systemctl show --value -p ActiveEnterTimestamp flow-supervisor)"
+        ready = (
+            f"journalctl -q -o cat -u 'flow-vision@*' --since \"{since}\" | grep -q vision_ready"
+        )
+        self.board.run(f"until {said} | grep -q vision_ready; do sleep 5; done", timeout_s=_READY_S)
+
+    def position_s(self) -> float | None:
+        """By the frames that the sensor says it has seen, which it cannot without a network."""
+        if not self.machine.linked:
+            return None
+        said = self.cloud.health_of_all()[self._heard :]
+        seen = said[-1]["frames"] - self._first if said else 0
+        rate = rig_clips.FRAMES_PER_S / self.every
+        return max(seen, 0) / rate if seen < self._frames else math.inf
 
     def _write(self, *clips: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="flow-rig-") as name:
@@ -296,6 +320,13 @@ class DiskCamera(Driver, CameraProtocol):
                     scene.write(image.read_bytes())
             else:
                 shutil.copyfile(image, self.machine.scene)
+
+    def _length(self, clip: Path) -> int:
+        """Frames that are shown of a clip, with those until it comes again."""
+        shown = cv2.VideoCapture(str(clip))
+        frames = int(shown.get(cv2.CAP_PROP_FRAME_COUNT))
+        shown.release()
+        return -(-frames // self.every) + self.gap
 
     def _drawn(self, clips: Sequence[Path]) -> Path:
         """Some frames of each clip, then nobody."""

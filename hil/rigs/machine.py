@@ -57,6 +57,7 @@ class QemuMachine(
         self._serial: socket.socket | None = None
         self._clock_offset_s = 0
         self.boots = 0
+        self.linked = True
         self.powered = False
 
     def on_deactivate(self) -> None:
@@ -124,9 +125,11 @@ class QemuMachine(
     # ---- network: what QEMU is told --------------------------------------------------------------
 
     def down(self) -> None:
+        self.linked = False
         self._tell("set_link", name="net0", up=False)
 
     def up(self) -> None:
+        self.linked = True
         if self._qemu is not None:
             self._tell("set_link", name="net0", up=True)
 

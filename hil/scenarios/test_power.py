@@ -28,7 +28,7 @@ def test_power_is_cut_in_mid_interaction(
     canary = needles(clip)
     assert canary.search_bytes(clip.read_bytes()), "the search finds nothing at all"
     rig.cut_power()
-    slots, identical, traces = rig.board.slots(), 0, 0
+    slots, identical, traces, in_view = rig.board.slots(), 0, 0, 0
     mark = int(rig.board.identity()["numbers"])
     for _ in range(cuts):
         before = rig.interactions()
@@ -39,6 +39,7 @@ def test_power_is_cut_in_mid_interaction(
         assert min(numbers) > mark, "a number is used again"
         rig.camera.show(clip)
         rig.reach(moments.uniform(*clips.visible_s(clip)))
+        in_view += rig.cloud.health(rig.device)[-1]["visitors_now"] > 0
         rig.cut_power()
         identical += rig.board.slots() == slots
         traces += rig.board.search(canary)
@@ -47,6 +48,7 @@ def test_power_is_cut_in_mid_interaction(
         mark = int(partition["numbers"])
         assert max(numbers) <= mark, "a number was used before it was reserved"
     note("power_cuts", cuts)
+    note("with somebody in view, as last said", in_view)
     note("roots_identical", identical)
     note("traces_on_disk", traces)
     note("numbers_reused", rig.cloud.reused())
