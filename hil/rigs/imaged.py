@@ -293,10 +293,9 @@ class DiskCamera(Driver, CameraProtocol):
         self._write(clip)
         self.board.run("systemctl start media-scene.mount flow-supervisor", timeout_s=120)
         since = "$(systemctl show --value -p ActiveEnterTimestamp flow-supervisor)"
-        ready = (
-            f"journalctl -q -o cat -u 'flow-vision@*' --since \"{since}\" | grep -q vision_ready"
-        )
-        self.board.run(f"until {said} | grep -q vision_ready; do sleep 5; done", timeout_s=_READY_S)
+        said = f"journalctl -q -o cat -u 'flow-vision@*' --since \"{since}\""
+        wait = f"until {said} | grep -q vision_ready; do sleep 5; done"
+        self.board.run(wait, timeout_s=_READY_S)
 
     def position_s(self) -> float | None:
         """By the frames that the sensor says it has seen, which it cannot without a network."""
