@@ -296,6 +296,8 @@ class DiskCamera(Driver, CameraProtocol):
         said = f"journalctl -q -o cat -u 'flow-vision@*' --since \"{since}\""
         wait = f"until {said} | grep -q vision_ready; do sleep 5; done"
         self.board.run(wait, timeout_s=_READY_S)
+        self._first, self._frames = 0, self._length(clip)
+        self._heard = len(self.cloud.health_of_all())
 
     def position_s(self) -> float | None:
         """By the frames that the sensor says it has seen, which it cannot without a network."""
