@@ -45,7 +45,7 @@ def build(image: Path, board: Board, signer: keys.Keys) -> Path:
     made: dict[str, dict[str, str]] = {}
 
     def offer(name: str, root: Path, asked: str, compatible: str, by: keys.Keys) -> Path:
-        bundle = folder / f"{name}.raucb"
+        bundle = folder / f"{name.replace(' ', '-').replace(',', '')}.raucb"
         update.pack(root, asked, compatible, by, bundle)
         made[name] = {"file": bundle.name, "version": asked}
         return bundle

@@ -55,7 +55,8 @@ def fetch(
                 progress(so_far, total)
             break
         except (OSError, http.client.HTTPException) as error:
-            final = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
+            gone = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
+            final = gone or isinstance(error, http.client.InvalidURL)
             if target.exists() and target.stat().st_size > have:
                 waits = list(pauses_s)
             if final or not waits:

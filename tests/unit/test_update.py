@@ -153,6 +153,17 @@ def test_server_of_another_authority_is_not_spoken_to(server: Server, tmp_path: 
     assert server.ranges == []
 
 
+def test_address_that_is_none_is_refused_at_once(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(UpdateError, match="cannot be fetched"):
+        download.fetch(
+            f"{server.url} old",
+            DIGEST,
+            tmp_path / "bundle",
+            progress=lambda *_: None,
+            pauses_s=(3600.0,),
+        )
+
+
 def test_plain_http_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UpdateError, match="not HTTPS"):
         download.fetch("http://127.0.0.1/x", DIGEST, tmp_path / "bundle", progress=lambda *_: None)
