@@ -14,6 +14,7 @@ from build_scripts import (
     device_bundle,
     jetpack,
     keys,
+    model_bundle,
     offers,
     sbom,
     signing,
@@ -24,6 +25,7 @@ from build_scripts.errors import BuildError
 from build_scripts.image import build as images
 from build_scripts.image import disk, product, reproduce
 from firmware import __version__
+from firmware.vision import models
 from hil import report
 
 KEYS = product.ROOT / "build" / "keys"
@@ -101,6 +103,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_parts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """What is put onto a system that is there already."""
+    alone = commands.add_parser("models", help="a signed set of models, apart from the image")
+    alone.add_argument("--version", required=True, help="of the set: three numbers")
+    alone.add_argument("--source", type=Path, default=models.directory(), help="converted models")
+    alone.add_argument("--engines", action="store_true", help="with the engines built of them")
+    alone.add_argument("--out", type=Path, default=product.ROOT / "build" / "models")
+    _keys_option(alone)
+    alone.set_defaults(command=_models)
+
     device = commands.add_parser("bundle", help="an archive that installs onto an existing system")
     device.add_argument("--machine", default="aarch64", choices=("aarch64", "x86_64"))
     device.add_argument("--python", default="3.11", choices=("3.10", "3.11", "3.12", "3.13"))
@@ -166,6 +176,14 @@ def _offers(options: argparse.Namespace) -> int:
     about = update.manifest(options.image)
     board = boards.board(about["board"], about["architecture"])
     print(offers.build(options.image, board, _signing(options)))
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    path = model_bundle.build(
+        options.source, options.version, _signing(options), options.out, engines=options.engines
+    )
+    print(f"{path}  {path.stat().st_size:,} bytes\nsha256 {disk.digest(path)}")
     return 0
 
 

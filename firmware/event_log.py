@@ -44,6 +44,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "camera_ended": frozenset({"frames"}),
     "vision_ready": frozenset({"model_set", "start_ms"}),
     "vision_broke": frozenset({"error"}),
+    "models_refused": frozenset(),
     "recipient_refused": frozenset(),
     "selftest": frozenset({"passed", "hits", "controls", "took_ms"}),
     "selftest_impossible": frozenset(),

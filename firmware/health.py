@@ -66,6 +66,8 @@ class Health:
         self.tested: SelfTested | None = None
         self.tested_at_utc_s = 0
         self.model_set = ""
+        self.models = ""
+        """Version of the set of models that vision looks with; "": the image's own."""
         self.restarts: dict[str, int] = {}
         self.recycled = 0  # visions that were replaced on purpose
         self.clock_jumps = 0

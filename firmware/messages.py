@@ -98,10 +98,14 @@ class SelfTest(Message, frozen=True):
 
 
 class VisionReady(Message, frozen=True):
-    """Models loaded, camera open, guarantees checked."""
+    """Models loaded, camera open, guarantees checked.
+
+    `models`: version of the set that came apart from the image, or "" for the image's own.
+    """
 
     model_set: str
     guarantees: tuple[Guarantee, ...] = ()
+    models: str = ""
 
 
 class Sealed(Message, frozen=True):
@@ -237,12 +241,25 @@ UpdateStage: TypeAlias = Literal[
 ]
 
 
+UpdatePart: TypeAlias = Literal["image", "models"]
+
+
 class StartUpdate(Message, frozen=True):
     """Bring this bundle onto the device; `sha256` is of the whole file."""
 
     url: str
     sha256: str
     version: str
+    part: UpdatePart = "image"
+
+
+class Works(Message, frozen=True):
+    """To an updater that tries models: whether all works, which models vision looks with, and how
+    often a successor has failed since the trial began."""
+
+    works: bool = False
+    models: str = ""
+    failures: Count = 0
 
 
 class UpdateState(Message, frozen=True):
@@ -264,7 +281,8 @@ FromUplink: TypeAlias = (
     UplinkReady | Delivered | HubLost | Desired | MethodCall | UplinkHealth | Recipient | Failed
 )
 ToUplink: TypeAlias = StartUplink | Deliver | Health | Report | MethodResult | Stop
-AnyMessage: TypeAlias = FromVision | ToVision | FromUplink | ToUplink | StartUpdate | UpdateState
+Updating: TypeAlias = StartUpdate | Works | UpdateState
+AnyMessage: TypeAlias = FromVision | ToVision | FromUplink | ToUplink | Updating
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)

@@ -83,6 +83,7 @@ class Supervisor:
         self._phase_ends_at = 0.0
         self._contact = False  # has the twin's mark of numbers been heard?
         self._paused = False
+        self._heirs_word = messages.VisionReady("")
         self._rotated_key = b""  # not good before vision has checked it
         self._sealed_since_start = 0  # by the vision process that looks now …
         self._looks_since = 0.0  # … and since when it does
@@ -159,6 +160,7 @@ class Supervisor:
         """The heir is vision now; the ward of the one before is free for the next heir."""
         self.vision, self.heir = self.heir, self.vision
         self.health.recycled += 1
+        self._meet_vision(self._heirs_word)
         self._let_look()
         if not self._paused:
             self.vision.post(messages.Resume())
@@ -180,6 +182,8 @@ class Supervisor:
         error, ward.failure = messages.as_error(ward.failure), None
         if ward is self.uplink:
             self.outbox.take_back()
+        elif ward is self.heir:
+            self.updates.successor_failed()
         passing = isinstance(error, UplinkError) or ward.proven or ward is self.heir
         if isinstance(error, PrivacyError | ConfigError) or not passing:
             self.verdict = self.verdict or error
@@ -192,11 +196,8 @@ class Supervisor:
         match message:
             case messages.Sealed(number, envelope):
                 self._keep(number, envelope)
-            case messages.VisionReady(model_set, guarantees):
-                self.health.model_set, self.health.guarantees = model_set, guarantees
-                for guarantee in guarantees:
-                    log("guarantee", name=guarantee.name, holds=guarantee.holds)
-                self._report({"model_set": model_set})
+            case messages.VisionReady():
+                self._meet_vision(message)
             case messages.VisionHealth():
                 self.health.vision = message
                 self._recycle()
@@ -209,9 +210,19 @@ class Supervisor:
             case messages.SourceEnded():
                 self.stop("source ended")
 
+    def _meet_vision(self, ready: messages.VisionReady) -> None:
+        """It looks from now on; what it looks with may be other than before."""
+        health = self.health
+        health.model_set, health.guarantees = ready.model_set, ready.guarantees
+        health.models = ready.models
+        for guarantee in ready.guarantees:
+            log("guarantee", name=guarantee.name, holds=guarantee.holds)
+        self._report({"model_set": ready.model_set, "models": ready.models or None})
+
     def _answer_heir(self, message: messages.AnyMessage) -> None:
         match message:
             case messages.VisionReady():
+                self._heirs_word = message
                 self.vision.post(messages.Retire())
             case messages.SelfTested():
                 self._answer_vision(message)
@@ -250,6 +261,7 @@ class Supervisor:
                 "model_set": self.health.model_set,
                 "numbers": self.numbers.mark,
                 "image": self.updates.installed or None,
+                "models": self.health.models or None,
                 "paused": self._paused,
                 "capabilities": {"mode": self._mode, "context": self.settings.policy.context},
             }
@@ -337,7 +349,8 @@ class Supervisor:
             self.health.clock_jumps += 1
             log("clock_jumped", by_s=moved_s)
         works = self.phase is Phase.RUNNING and self.vision.ready and self.uplink.ready
-        if news := self.updates.turn(works=works and self.health.good):
+        works = works and self.health.good
+        if news := self.updates.turn(works=works, models=self.health.models):
             self._report({"update": news})
         now = time.monotonic()
         if now >= self._next_health and self.uplink.ready:
@@ -348,14 +361,17 @@ class Supervisor:
             self._log_status()
 
     def _recycle(self) -> None:
-        """Make a successor ready when the settings ask for a fresh vision process.
+        """Make a successor ready when the settings ask for a fresh vision process, or an update
+        for other models.
 
         It takes over when vision has retired, for which nobody may be in view. A clip is not
         recycled: it would begin again.
         """
         privacy = self.settings.privacy
-        due = 0 < privacy.recycle_after <= self._sealed_since_start or (
-            0 < privacy.recycle_every_s <= time.monotonic() - self._looks_since
+        due = (
+            0 < privacy.recycle_after <= self._sealed_since_start
+            or 0 < privacy.recycle_every_s <= time.monotonic() - self._looks_since
+            or self.updates.models not in (None, self.health.models)
         )
         if due and self.settings.source.camera and self.heir.due:
             self.heir.start(self._first_words(paused=True))

@@ -1,13 +1,15 @@
 """The supervisor's side of updates: what the twin asks for, how far it is, and is this one good?
 
 An update is asked for by the desired property `update` or by the method of that name:
-`{"url": "https://…", "sha256": "…", "version": "1.4.0"}`. The updater is a child like the others,
+`{"url": "https://…", "sha256": "…", "version": "1.4.0"}`, and `"part": "models"` for models apart
+from the image. The updater is a child like the others,
 started for one request. It holds no envelope and needs none: it may end when it likes.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     sha256: str
     version: str
+    part: messages.UpdatePart = "image"
 
 
 def request(asked: Any) -> Request:
@@ -67,6 +70,13 @@ class Updates:
         self._child: launcher.Child | None = None
         self._wanted: Request | None = None
         self._was_trial = (slot / "trial").exists()
+        self.models: str | None = None
+        """Version of the models that vision shall look with, once an update has tried some."""
+        self._part: messages.UpdatePart = "image"
+        self._models_before = ""
+        self._trying = False
+        self._failures = 0
+        self._told = messages.Works()
 
     @property
     def installed(self) -> str:
@@ -98,11 +108,12 @@ class Updates:
             return 400, {"error": error.problem}
         return 202, {}
 
-    def turn(self, *, works: bool) -> dict[str, Any] | None:
+    def turn(self, *, works: bool, models: str = "") -> dict[str, Any] | None:
         """Listen to the updater and start it when something is asked for.
 
         Args:
             works: whether all works; a new version on trial is kept for that.
+            models: version of the set of models that vision looks with.
 
         Returns:
             the new state for the twin's reported properties, or None when it is as before.
@@ -110,9 +121,11 @@ class Updates:
         self._say(works)
         before = dict(self.state)
         if self._child is None and self._wanted:
+            self._models_before = models
             self._begin(self._wanted)
             self._wanted = None
         elif self._child:
+            self._tell(self._child, messages.Works(works, models, self._failures))
             self._listen(self._child)
         if self._was_trial and not (self._slot / "trial").exists():
             self._was_trial = False
@@ -135,9 +148,20 @@ class Updates:
             self._note("refused", wanted.version, error="this device has no updater")
             return
         self._child.channel.setblocking(False)
+        self._told, self._trying = messages.Works(), False
+        self._part = wanted.part
         messages.send(
-            self._child.channel, messages.StartUpdate(wanted.url, wanted.sha256, wanted.version)
+            self._child.channel,
+            messages.StartUpdate(wanted.url, wanted.sha256, wanted.version, wanted.part),
         )
+
+    def _tell(self, child: launcher.Child, word: messages.Works) -> None:
+        """What an updater that tries models waits for, and nothing from before its trial; one that
+        is not there will be noticed."""
+        if self._trying and word != self._told:
+            with suppress(OSError):
+                messages.send(child.channel, word)
+                self._told = word
 
     def _listen(self, child: launcher.Child) -> None:
         while True:
@@ -150,10 +174,25 @@ class Updates:
             if not isinstance(message, messages.UpdateState):
                 break
             self._note(message.state, message.version, message.percent, message.error)
+            if self._part == "models":
+                self._choose(message)
+        if self._part == "models" and self.state.get("state") == "trial":  # it was killed
+            self.models = self._models_before
         child.process.kill()
         child.channel.close()
         child.process.wait(timeout=5)
         self._child = None
+
+    def successor_failed(self) -> None:
+        """Perhaps because of the models that are tried."""
+        self._failures += 1
+
+    def _choose(self, said: messages.UpdateState) -> None:
+        """Which models vision shall look with; its successor is made ready when it has others."""
+        if said.state == "trial":
+            self.models, self._trying, self._failures = said.version, True, 0
+        elif said.state == "refused" and self.models is not None:
+            self.models = self._models_before
 
     def _note(self, state: str, version: str, percent: int = 0, error: str = "") -> None:
         if (state, version) != (self.state.get("state"), self.state.get("version")):

@@ -56,7 +56,6 @@ def build(
         disk.squash(root, image)
         disk.seal(image, board, version, keys)
     with tools.step("disk", "partitions"):
-        disk.identity(work / "identity.img")
         places = disk.write(
             out / "disk.img",
             [
@@ -64,7 +63,8 @@ def build(
                 disk.Partition("slots", 1),
                 disk.Partition("root_a", disk.ROOT_MIB, image),
                 disk.Partition("root_b", disk.ROOT_MIB),
-                disk.Partition("identity", 8, work / "identity.img"),
+                disk.writable("identity", 8, work / "identity.img"),
+                disk.writable("models", 256, work / "models.img"),
             ],
         )
     shutil.rmtree(work)

@@ -18,6 +18,7 @@ MIB = 1 << 20
 BLOCK = 4096
 ROOT_MIB = 448
 _LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+_WRITABLE = ("identity", "models")
 _FAT = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"
 _UUID = "464c4f57-0000-4000-8000-0000000000{:02x}"  # "FLOW"
 
@@ -90,20 +91,22 @@ def header(image: Path) -> dict[str, str]:
     return {name: value for name, _, value in words}
 
 
-def identity(path: Path) -> None:
-    """An empty identity partition; the device fills it at its first boot."""
+def writable(name: str, mib: int, path: Path) -> Partition:
+    """An empty partition that the device fills: `identity`, or `models` for sets of models."""
     path.unlink(missing_ok=True)
     with path.open("wb") as file:
-        file.truncate(8 * MIB)
-    uuid, seed = _UUID.format(0xE0), _UUID.format(0xE1)
+        file.truncate(mib * MIB)
+    number = _WRITABLE.index(name)
+    uuid, seed = _UUID.format(0xE0 + 2 * number), _UUID.format(0xE1 + 2 * number)
     tools.run(
         [
-            *("mke2fs", "-q", "-t", "ext4", "-L", "identity", "-U", uuid, "-m", "0", "-N", "256"),
+            *("mke2fs", "-q", "-t", "ext4", "-L", name, "-U", uuid, "-m", "0", "-N", "256"),
             *("-O", "^metadata_csum_seed,^orphan_file,^resize_inode", "-J", "size=1"),
             *("-E", f"hash_seed={seed},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"),
             path,
         ]
     )
+    return Partition(name, mib, path)
 
 
 def boot(folder: Path, image: Path, mib: int) -> Partition:

@@ -166,6 +166,7 @@ def _update_settings(board: Board, keys: Keys, root: Path) -> None:
     folder = root / "etc" / "rauc"
     folder.mkdir(exist_ok=True)
     shutil.copyfile(keys.update_ca, folder / "keyring.pem")
+    (root / "etc" / "flow-sensor" / "release.pub").write_text(keys.public())
     slots = "".join(
         f"\n[slot.rootfs.{number}]\ndevice=/dev/disk/by-partlabel/root_{name}\ntype=raw\n"
         f"bootname={name}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import select
 import socket
 import sys
 from contextlib import suppress
@@ -11,7 +12,23 @@ import msgspec
 
 from firmware import messages
 from firmware.errors import SensorError
+from firmware.update import models
 from firmware.update.worker import Places, Update
+
+
+def _latest(channel: socket.socket, wait_s: float) -> messages.Works | None:
+    """The supervisor's latest word, waited for so long.
+
+    Raises:
+        ConnectionError: it is gone.
+    """
+    word = None
+    while select.select([channel], [], [], 0.0 if word else wait_s)[0]:
+        message = messages.receive(channel)
+        if message is None:
+            raise ConnectionError("the supervisor is gone")
+        word = message if isinstance(message, messages.Works) else word
+    return word
 
 
 def main() -> int:
@@ -30,8 +47,14 @@ def main() -> int:
         with suppress(OSError):  # the supervisor is gone; an update does not depend on it
             messages.send(channel, state)
 
+    def listen(wait_s: float) -> messages.Works | None:
+        return _latest(channel, wait_s)
+
     try:
-        Update(start, tell, Places()).run()
+        if start.part == "models":
+            models.ModelUpdate(start, tell, listen, models.Places()).run()
+        else:
+            Update(start, tell, Places()).run()
     except SensorError as error:
         tell(messages.UpdateState("refused", start.version, 0, error.problem))
         return error.exit_code

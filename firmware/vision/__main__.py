@@ -22,7 +22,7 @@ import msgspec
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
 
-from firmware import deadline, engine_file, messages, settings
+from firmware import deadline, engine_file, messages, model_sets, settings
 from firmware.errors import CameraError, EngineError, SensorError
 from firmware.event_log import log
 from firmware.key_statement import RecipientKey
@@ -70,7 +70,7 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
     current = settings.check(start.settings)
     key = RecipientKey(settings.operator_key(current.sealing))
     recipient = key.take(start.recipient_key)
-    folder = models.directory(current.models.directory)
+    folder, version = model_sets.chosen(current.models.directory)
     sandbox.enter(current, folder)
     from firmware import guarantees  # noqa: PLC0415
     from firmware.vision.pipeline import Pipeline  # noqa: PLC0415
@@ -103,7 +103,7 @@ def look(channel: socket.socket, start: messages.StartVision) -> None:
     if current.privacy.selftest_every_s:
         worker.test_itself()
     log("vision_ready", model_set=model_set, start_ms=round((time.monotonic() - began) * 1000))
-    messages.send(channel, messages.VisionReady(model_set, kept))
+    messages.send(channel, messages.VisionReady(model_set, kept, version))
     worker.run()
 
 

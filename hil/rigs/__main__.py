@@ -22,7 +22,7 @@ from hil.rigs import files, page, results
 
 _NAMES = {"process": "hil", "virtual": "rig"}
 _SCENARIOS = report.ROOT / "hil" / "scenarios"
-_ORDER = ("visitors", "trouble", "power", "update", "soak")
+_ORDER = ("visitors", "trouble", "power", "update", "models", "soak")
 """A virgin board comes first; what takes long, last."""
 
 

@@ -28,6 +28,7 @@ from hil.demo import pilot
 from hil.local_hub import Event, ServiceError, running
 from hil.local_hub.capture import event
 from hil.rigs.bundles import BundleServer
+from hil.rigs.parts import Offer
 from provisioning.authority import DEVICE_DAYS, Authority
 from provisioning.issued import Issued
 
@@ -177,11 +178,12 @@ class LocalCloud(Driver):
     def connected(self, device: str) -> bool:
         return any(one["device"] == device and one["connected"] for one in self.hub.devices())
 
-    def offer(self, device: str, bundle: Path, sha256: str, version: str) -> None:
+    def offer(self, device: str, offer: Offer) -> None:
         """Ask a device, by its twin, to update itself."""
-        path = self._bundles.offer(bundle)
+        path = self._bundles.offer(offer.file)
         url = f"https://{self.address}:{self._bundles.port}{path}"
-        self.hub.patch(device, {"update": {"url": url, "sha256": sha256, "version": version}})
+        asked = {"sha256": offer.sha256, "version": offer.version, "part": offer.part}
+        self.hub.patch(device, {"update": {"url": url, **asked}})
 
     def reported(self, device: str) -> dict[str, Any]:
         """What the device says in its twin."""

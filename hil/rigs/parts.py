@@ -26,11 +26,12 @@ class Running:
 
 @dataclass(frozen=True)
 class Offer:
-    """An update bundle, and the version that is asked for."""
+    """An update bundle, the version that is asked for, and of what: `image` or `models`."""
 
     file: Path
     sha256: str
     version: str
+    part: str = "image"
 
 
 class BoardProtocol(abc.ABC):

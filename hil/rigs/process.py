@@ -31,8 +31,8 @@ from firmware.uplink import identity
 from firmware.vision import models, native
 from hil import report
 from hil.faults import rig as faults
-from hil.rigs import screen, sensor
-from hil.rigs.parts import BoardProtocol, CameraProtocol, NetworkProtocol, Running
+from hil.rigs import offers, screen, sensor
+from hil.rigs.parts import BoardProtocol, CameraProtocol, NetworkProtocol, Offer, Running
 from hil.traces.needles import Index
 
 _SLICE_S = 0.02
@@ -74,6 +74,7 @@ class ProcessBoard(Driver, PowerProtocol, BoardProtocol):
             "PYTHONPATH": f"{self.folder / 'slot'}:{sensor.CHECKOUT}",
             "LD_PRELOAD": str(self._shim),
             "FLOW_CLOCK": str(self._clock),
+            "FLOW_BOARD": str(self.folder),
         }
         with (self.folder / "console.log").open("ab") as log:
             self._sensor = psutil.Popen(
@@ -105,7 +106,7 @@ class ProcessBoard(Driver, PowerProtocol, BoardProtocol):
 
     def flash(self) -> None:
         assert self._sensor is None
-        for name in ("slot", "identity"):
+        for name in ("slot", "identity", "models"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         shutil.copytree(
             sensor.CHECKOUT / "firmware",
@@ -116,7 +117,9 @@ class ProcessBoard(Driver, PowerProtocol, BoardProtocol):
         target.mkdir()
         for name in (models.INDEX, *(model.file for model in models.index(source).models)):
             shutil.copyfile(source / name, target / name)
-        (self.folder / "identity").mkdir()
+        (self.folder / "slot" / "release.pub").write_text(offers.release())
+        for name in ("identity", "models"):
+            (self.folder / name).mkdir()
         self._flashed = self.slots()
 
     def request(self, device: str) -> bytes:
@@ -154,6 +157,9 @@ class ProcessBoard(Driver, PowerProtocol, BoardProtocol):
 
     def image_mb(self) -> float:
         return round(sum(path.stat().st_size for path in self._files("slot")) / 2**20, 1)
+
+    def offers(self) -> dict[str, Offer]:
+        return offers.models()
 
     def _files(self, folder: str) -> list[Path]:
         return sorted(path for path in (self.folder / folder).rglob("*") if path.is_file())

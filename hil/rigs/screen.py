@@ -25,10 +25,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware import model_sets
 from firmware.drivers.v4l2_camera import V4L2Camera
 from firmware.settings import Settings, Source
 from firmware.vision import __main__ as entry
 from firmware.vision.frames import Frame, FrameSource
+from hil.rigs import updater
 
 _NOTE = struct.Struct("=q")
 _STEP = 3
@@ -176,5 +178,7 @@ def _open(current: Settings) -> FrameSource:
 
 
 if __name__ == "__main__":
+    here = updater.places(Path(os.environ["FLOW_BOARD"]))
+    model_sets.PLACE, model_sets.RELEASE = here.sets, here.release
     _open_source, entry.open_source = entry.open_source, _open
     sys.exit(entry.main())

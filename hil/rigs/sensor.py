@@ -23,6 +23,11 @@ SYSFS = "ram/sys"
 """Where the kernel of this board tells temperatures and clock rates."""
 
 AGAIN_S = 0.5
+_MODULES = {
+    "vision": "hil.rigs.screen",
+    "uplink": "firmware.uplink",
+    "update": "hil.rigs.updater",
+}
 
 
 def start(name: launcher.Name) -> launcher.Child:
@@ -31,12 +36,11 @@ def start(name: launcher.Name) -> launcher.Child:
     variables["PYTHONPATH"] += f":{CHECKOUT}"
     preloads = [variables.get("LD_PRELOAD", ""), os.environ.get("LD_PRELOAD", "")]
     variables["LD_PRELOAD"] = ":".join(filter(None, preloads))
-    variables |= {key: os.environ[key] for key in ("FLOW_CLOCK",) if key in os.environ}
-    module = "hil.rigs.screen" if name == "vision" else "firmware.uplink"
+    variables |= {key: os.environ[key] for key in ("FLOW_CLOCK", "FLOW_BOARD") if key in os.environ}
     ours, theirs = messages.pair()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, "--channel", str(theirs.fileno())],
+            [sys.executable, "-m", _MODULES[name], "--channel", str(theirs.fileno())],
             env=variables,
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,

@@ -223,7 +223,7 @@ class SensorStrategy(Strategy):
     def update(self, name: str) -> Offer:
         """Offer the device an update; → which."""
         offer: Offer = self.board.offers()[name]
-        self.cloud.offer(self.device, offer.file, offer.sha256, offer.version)
+        self.cloud.offer(self.device, offer)
         return offer
 
     def update_came_to(self, state: str, offer: Offer) -> Said:

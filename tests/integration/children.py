@@ -24,7 +24,7 @@ def vision(channel: socket.socket, script: dict[str, Any]) -> None:
     for figures in script.get("selftests", ()):
         messages.send(channel, messages.SelfTested(*figures))
     _fail(channel, script, 12)
-    messages.send(channel, messages.VisionReady("00c0ffee"))
+    messages.send(channel, messages.VisionReady("00c0ffee", (), script.get("models", "")))
     numbers = _rest(channel, script) if script["paused"] else []
     for _ in range(script.get("seal", 0)):
         while not numbers:

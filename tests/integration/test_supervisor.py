@@ -268,6 +268,18 @@ def test_a_successor_is_warm_before_vision_retires(keep: Keeper) -> None:
     assert health.restarts["vision"] == 0, "nothing went wrong"
 
 
+def test_a_successor_looks_with_the_models_that_an_update_tries(keep: Keeper) -> None:
+    """And one that cannot is tried again, while vision looks on."""
+    lost = {"fail": ["EngineError", "no model"]}
+    turns = [{"seal": 1, "healthy": True}, lost, {"models": "1.1.0", "seal": 1, "healthy": True}]
+    run = keep({"turns": turns, "settings": {"source": {"uri": "/dev/video0"}}})
+    run.keeper.updates.models = "1.1.0"
+    run.when(lambda: run.delivered == [1, 2] and run.keeper.health.recycled == 1)
+    assert run.keeper.health.models == "1.1.0" and run.keeper.verdict is None
+    assert run.keeper.updates._failures == 1
+    assert run.keeper.heir.starts + run.keeper.vision.starts == 3, "one more would follow for ever"
+
+
 @pytest.mark.parametrize("way", [{"lingers_s": [60]}, {}])
 def test_the_successor_looks_as_soon_as_vision_has_let_go(
     way: dict[str, Any], keep: Keeper

@@ -13,6 +13,7 @@ from firmware.errors import ConfigError
 from firmware.updates import Updates
 
 ASKED = {"url": "https://updates.example/flow.raucb", "sha256": "a" * 64, "version": "1.1.0"}
+TEXTS = (ASKED["url"], ASKED["sha256"], ASKED["version"])
 
 
 class Updater:
@@ -91,7 +92,7 @@ def test_updater_is_started_once_and_its_words_are_reported(
     updates.ask(ASKED)
     assert updates.turn(works=False) is None
     assert updater.started == ["update"]
-    assert messages.receive(updater.theirs) == messages.StartUpdate(*ASKED.values())
+    assert messages.receive(updater.theirs) == messages.StartUpdate(*TEXTS)
     updater.say(messages.UpdateState("downloading", "1.1.0", 40))
     assert updates.turn(works=False) == {
         "state": "downloading",
@@ -163,3 +164,102 @@ def test_on_a_laptop_nothing_is_said(tmp_path: Path, updater: Updater) -> None:
     updates = Updates(updater.start, slot=tmp_path / "no", healthy=tmp_path / "no" / "healthy")
     updates.turn(works=True)
     assert updates.installed == "" and list(tmp_path.iterdir()) == []
+
+
+# ---- models alone --------------------------------------------------------------------------------
+
+ALONE = {**ASKED, "part": "models"}
+
+
+def words(updater: Updater) -> list[messages.AnyMessage]:
+    """What the updater has been told since it was started."""
+    updater.theirs.setblocking(False)
+    heard: list[messages.AnyMessage] = []
+    while True:
+        try:
+            message = messages.receive(updater.theirs)
+        except BlockingIOError:
+            return heard
+        assert message is not None
+        heard.append(message)
+
+
+def test_models_on_trial_are_wanted_and_the_updater_is_told_how_they_do(
+    updates: Updates, updater: Updater
+) -> None:
+    updates.ask(ALONE)
+    updates.turn(works=True, models="1.0.0")
+    updates.turn(works=True, models="1.0.0")
+    assert words(updater) == [messages.StartUpdate(*TEXTS, part="models")]
+    while_it_is_fetched = updates.models
+    assert while_it_is_fetched is None
+    updater.say(messages.UpdateState("trial", "1.1.0"))
+    updates.turn(works=True, models="1.0.0")
+    assert updates.models == "1.1.0"
+    for works, models in ((True, "1.0.0"), (True, "1.0.0"), (False, "1.1.0"), (True, "1.1.0")):
+        updates.turn(works=works, models=models)
+    assert words(updater) == [
+        messages.Works(works=True, models="1.0.0"),
+        messages.Works(works=False, models="1.1.0"),
+        messages.Works(works=True, models="1.1.0"),
+    ]
+    updater.say(messages.UpdateState("committed", "1.1.0"))
+    state = updates.turn(works=True, models="1.1.0")
+    assert state and state["state"] == "committed" and updates.models == "1.1.0"
+
+
+def test_those_before_are_wanted_again_when_a_trial_fails(
+    updates: Updates, updater: Updater
+) -> None:
+    updates.ask(ALONE)
+    updates.turn(works=True, models="1.0.0")
+    updater.say(
+        messages.UpdateState("trial", "1.1.0"),
+        messages.UpdateState("refused", "1.1.0", 0, "models 1.1.0 did not prove themselves"),
+    )
+    state = updates.turn(works=True, models="1.1.0")
+    assert state and state["state"] == "refused" and updates.models == "1.0.0"
+
+
+def test_refusal_before_a_trial_changes_nothing(updates: Updates, updater: Updater) -> None:
+    updates.ask(ALONE)
+    updates.turn(works=True, models="1.0.0")
+    updater.say(messages.UpdateState("refused", "1.1.0", 0, "not signed"))
+    updates.turn(works=True, models="1.0.0")
+    assert updates.models is None
+
+
+def test_updater_that_dies_in_a_trial_takes_the_models_with_it(
+    updates: Updates, updater: Updater
+) -> None:
+    updates.ask(ALONE)
+    updates.turn(works=True, models="")
+    updater.say(messages.UpdateState("trial", "1.1.0"))
+    updates.turn(works=True, models="")
+    updater.theirs.close()
+    updates.turn(works=True, models="1.1.0")
+    assert updates.models == ""
+
+
+def test_what_was_before_a_trial_does_not_count_in_it(updates: Updates, updater: Updater) -> None:
+    updates.ask(ALONE)
+    updates.turn(works=True, models="1.0.0")
+    updater.say(messages.UpdateState("trial", "1.1.0"))
+    updates.turn(works=True, models="1.0.0")
+    updates.successor_failed()
+    updates.turn(works=True, models="1.0.0")
+    assert words(updater)[-1] == messages.Works(works=True, models="1.0.0", failures=1)
+    updater.say(messages.UpdateState("refused", "1.1.0"))
+    updates.turn(works=True, models="1.0.0")
+    updater.theirs.close()
+    updater.ours, updater.theirs = messages.pair()
+    updater.made += [updater.ours, updater.theirs]
+    updates.turn(works=True, models="1.0.0")  # the one before has ended
+    updates.ask({**ALONE, "sha256": "b" * 64})
+    for _ in range(3):
+        updates.turn(works=True, models="1.0.0")
+    assert [type(word) for word in words(updater)] == [messages.StartUpdate]
+    updater.say(messages.UpdateState("trial", "1.1.0"))
+    updates.turn(works=True, models="1.0.0")
+    updates.turn(works=True, models="1.0.0")
+    assert words(updater) == [messages.Works(works=True, models="1.0.0")]
