@@ -146,6 +146,7 @@ class Screen:
             self._clip = None
 
     def _turn_to(self, text: str) -> None:
+        joins = not self._shown  # a camera that is opened finds a clip where it is by now
         self._shown = text
         said = json.loads(text)
         self._end()
@@ -154,7 +155,8 @@ class Screen:
             self._clip = cv2.VideoCapture(said["clip"], cv2.CAP_FFMPEG, threads)
             self._period_ns = 1e9 / self._clip.get(cv2.CAP_PROP_FPS)
             self._started_ns, self._waited_ns = said["started_ns"], 0
-            self._next = self._taken = 0
+            late_ns = time.monotonic_ns() - self._started_ns if joins else 0
+            self._next, self._taken = 0, int(late_ns / self._period_ns)
 
 
 class ScreenCamera(V4L2Camera):

@@ -54,7 +54,9 @@ def opened(node: Path) -> screen.Screen:
     return camera
 
 
-def seen(camera: screen.Screen, node: Path, clock: Clock, busy_ns: list[int]) -> list[list[int]]:
+def seen(
+    camera: screen.Screen, node: Path, clock: Clock, busy_ns: list[int], *, since_s: float = 0.0
+) -> list[list[int]]:
     """[number, time in frames since the first] of each of the clip's frames that a sensor takes
     which works so long for each frame, in turn."""
     picture = np.zeros((64, 64, 3), np.uint8)
@@ -65,10 +67,10 @@ def seen(camera: screen.Screen, node: Path, clock: Clock, busy_ns: list[int]) ->
         assert camera.retrieve(picture)[0]
         if screen.position_s(node) == math.inf:
             break
-        assert screen.position_s(node) == pytest.approx((at_ns - 10**12) / 1e9)
+        assert screen.position_s(node) == pytest.approx((at_ns - 10**12) / 1e9 + since_s)
         taken.append((round(float(picture.mean()) / 5), at_ns))
         clock.now_ns += busy_ns[len(taken) % len(busy_ns)]
-    first, began_ns = taken[0]
+    first, began_ns = taken[0] if taken else (0, 0)
     return [[number, first + round((at_ns - began_ns) / PERIOD_NS)] for number, at_ns in taken]
 
 
@@ -118,3 +120,14 @@ def test_camera_that_is_unplugged_gives_no_frame(tmp_path: Path, clip: Path, clo
     node.unlink()
     assert not camera.grab() and not camera.isOpened()
     camera.release()
+
+
+@pytest.mark.parametrize(("ago_s", "first"), [(1.6, 20), (60.0, None)])
+def test_camera_that_is_opened_late_does_not_bring_the_past_back(
+    ago_s: float, first: int | None, tmp_path: Path, clip: Path, clock: Clock
+) -> None:
+    """A sensor that starts again must not see again who came before the power was cut."""
+    node = tmp_path / "camera"
+    node.write_text(screen.node(clip, clock.now_ns - round(ago_s * 1e9)), "ascii")
+    taken = seen(opened(node), node, clock, [30 * 10**6], since_s=ago_s)
+    assert (taken[0][0] if taken else None) == first
