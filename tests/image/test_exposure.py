@@ -10,6 +10,9 @@ import pytest
 
 UNITS = Path(__file__).parents[2] / "build_scripts" / "units"
 
+NEWER = ("'RestartMode'",)
+"""Keys that the image's systemd (257) knows, and that of an older machine passes over."""
+
 # systemd-analyze's exposure levels (0 safe … 10 none); vision's and the uplink's are promised
 EXPOSURE_MOST = {
     "flow-vision@.service": 1.5,
@@ -28,4 +31,5 @@ def test_exposure_that_systemd_sees_is_within_its_promise(name: str) -> None:
     )
     level = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
     assert level and float(level[1]) <= EXPOSURE_MOST[name]
-    assert "ignoring" not in done.stderr
+    ignored = [line for line in done.stderr.splitlines() if "ignoring" in line]
+    assert not [line for line in ignored if not any(key in line for key in NEWER)]
