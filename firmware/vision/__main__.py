@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import functools
 import gc
-import os
 import signal
 import socket
 import sys
@@ -19,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when numpy is imported
 
 from firmware import deadline, engine_file, messages, model_sets, settings
 from firmware.errors import CameraError, EngineError, SensorError

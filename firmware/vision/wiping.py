@@ -20,8 +20,6 @@ from firmware.vision.frames import FrameSource
 
 # numpy keeps up to 7 blocks of each size below 1024 bytes (numpy/_core/src/multiarray/alloc.c).
 _SMALL_BYTES, _KEPT_BLOCKS = 1024, 7
-# CPython keeps up to 100 dead floats with their values (Include/internal/pycore_floatobject.h).
-_KEPT_FLOATS = 100
 
 _scrub = native.library(native.SCRUB)
 _native = ctypes.PyDLL(str(_scrub)) if _scrub else None
@@ -60,12 +58,10 @@ def of_leavers(engines: Mapping[str, Engine]) -> None:
 
 def residue() -> None:
     """What the interpreter, numpy and the stack keep of values that nobody holds any more."""
-    gc.collect()
+    gc.collect()  # also gives back dead floats, which CPython keeps with their values
     for size in range(1, _SMALL_BYTES):
         blocks = [np.zeros(size, np.uint8) for _ in range(_KEPT_BLOCKS)]
     del blocks
-    floats = [float(number) for number in range(2 * _KEPT_FLOATS)]
-    del floats
     if _native:
         _native.scrub_heap()
         _native.scrub_registers()

@@ -9,7 +9,7 @@ from typing import Any
 
 from firmware import launcher
 from firmware.recipient import PrivateKey
-from hil.traces import account, altered, apart, proof, visitors
+from hil.traces import account, altered, apart, planted, proof, visitors
 from hil.traces.ingredients import Ingredient, Row
 from hil.traces.subject import Subject, rules
 from hil.traces.visits import Examination, Findings
@@ -49,7 +49,10 @@ class Bench:
             self._examination.run(subject)
             findings = self._examination.interrupt(subject, terminate=True)
             row = self._row("as shipped", subject, findings)
-        return row._replace(failure="" if findings.complete == 3 else "a kind was not found")
+        return row._replace(
+            planted={kind: planted.found(kind) for kind in planted.PLANTS},
+            failure="" if findings.complete == 3 else "a kind was not found",
+        )
 
     def without(self, ingredient: Ingredient) -> Row:
         try:
@@ -63,6 +66,9 @@ class Bench:
                 row = row._replace(difference=found.total)
                 if found.total > account.MOST_AB_BYTES:
                     break
+            if not row.noticed:
+                left = {kind: planted.found(kind, ingredient.code) for kind in ingredient.clears}
+                row = row._replace(planted=left)
         self._tell(f"{ingredient.name}: {row.says}")
         return row
 

@@ -1,7 +1,8 @@
 """`make mutations`: take each ingredient of the promise away, one by one, and see it noticed.
 
 An ingredient that nobody misses is useless, or the proof does not prove it. Each is taken from the
-real vision process; then its own guarantees, the needles and at last the byte difference are asked.
+real vision process; then its own guarantees, the needles, the byte difference and, at last, traces
+that are planted on purpose are asked.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 from firmware.errors import SensorError
+from firmware.vision import native
 from hil import report
 from hil.traces import apart
 from hil.traces.ingredients import INGREDIENTS, NO_FILLS
@@ -40,8 +42,9 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _draw(folder: Path) -> None:
-    from hil.traces import proof, visitors  # noqa: PLC0415  the child must not import it so early
+    from hil.traces import planted, proof, visitors  # noqa: PLC0415  the child must not, so early
 
+    native.compiled(planted.SOURCE)
     visitors.write(folder / "visits.mp4", visitors.programme(3, _SEED, begins=visitors.ONE_STAYS))
     proof.draw_pairs(folder, _SEED)
 
