@@ -63,7 +63,6 @@ def residue() -> None:
         blocks = [np.zeros(size, np.uint8) for _ in range(_KEPT_BLOCKS)]
     del blocks
     if _native:
-        _native.scrub_heap()
         _native.scrub_registers()
         _native.scrub_stack()
 

@@ -139,7 +139,6 @@ onnx_engine.OnnxEngine.scrub = scrub
         _WIPING + _SPARED.format("scrub_registers"),
         clears=("registers",),
     ),
-    Ingredient("scrub of the heap", _WIPING + _SPARED.format("scrub_heap")),
 )
 
 

@@ -1,12 +1,9 @@
-/* Overwrites what is left of calls that have returned and of blocks that were freed: the dead part
- * of the stack, the vector registers, and the allocator's own notes. Called by a wipe from as
- * shallow a frame as possible.
+/* Overwrites what is left of calls that have returned: the dead part of the stack and the vector
+ * registers. Called by a wipe from as shallow a frame as possible.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <malloc.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #define RED_ZONE 128 /* bytes below the stack pointer that this function itself may use */
@@ -82,33 +79,4 @@ __attribute__((noinline)) void scrub_registers(void)
         "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23",
         "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");
 #endif
-}
-
-/* Take every free block of the heap and give it back, which zeroes it (zero_on_free.c). What stood
- * in there is the allocator's: sizes and links of blocks that were since joined into larger ones.
- * They hold no pixel, but tell how long the packets of the last pictures were.
- */
-__attribute__((noinline)) void scrub_heap(void)
-{
-    enum { LARGEST = 1 << 20, SMALLEST = 24 };
-    void **held = NULL;
-    malloc_trim(0);
-    for (size_t size = LARGEST; size >= SMALLEST; size /= 2) {
-        char *end = sbrk(0);
-        for (;;) {
-            void **block = malloc(size);
-            if (!block)
-                break;
-            *block = held;
-            held = block;
-            if (sbrk(0) != (void *)end || (char *)block > end) /* none of this size was left */
-                break;
-        }
-    }
-    while (held) {
-        void **next = *held;
-        free(held);
-        held = next;
-    }
-    malloc_trim(0);
 }
