@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from firmware import launcher, messages, supervisor, ward
+from firmware import deadline, launcher, messages, supervisor, ward
 from firmware.settings import check
 from firmware.ward import Ward
 
@@ -98,7 +98,7 @@ def test_an_uplink_that_falls_silent_is_noticed_long_before_vision(
             messages.send(end, messages.HubLost("not there"))
             assert len(list(child.heard())) == 1
     silent = []
-    for seconds in (0.0, 20.0, 50.0, 250.0):
+    for seconds in (0.0, 20.0, 50.0, deadline.START_S):
         clock.now += seconds
         silent.append((keeper.uplink.silent, keeper.vision.silent))
     # before its first word either may be loading what it needs
