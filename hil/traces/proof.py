@@ -108,12 +108,14 @@ def draw_pairs(folder: Path, seed: int) -> None:
         (made.alone, made.alone_too, one, _alone_until(one)),
         (made.leaver, made.leaver_too, two, _leaver_until(two)),
     ):
-        visitors.write(clip, script, level=True)
-        asked = path.of(clip, frames)
-        for pixels in range(1, _MOST_TRIES):
+        drawn: dict[bytes, int] = {}
+        for pixels in range(_MOST_TRIES):
             visitors.write(other, script, seed=pixels, level=True)
-            if path.of(other, frames) == asked:
+            way = path.of(other, frames)
+            if way in drawn:
+                visitors.write(clip, script, seed=drawn[way], level=True)
                 break
+            drawn[way] = pixels
         else:
             raise PrivacyError(
                 f"no two clips for which the program does the same (seed {seed})",
