@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
-import select
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
+import threading
 from pathlib import Path
 
 import attr
@@ -25,6 +25,7 @@ from hil import report
 from hil.rigs.parts import MachineProtocol, NetworkProtocol, StorageProtocol
 
 _START_S = 10.0
+_CHUNK = 4096
 
 
 @target_factory.reg_driver
@@ -55,6 +56,7 @@ class QemuMachine(
         self._sockets = Path(tempfile.mkdtemp(prefix="flow-rig-"))
         self._qemu: subprocess.Popen[bytes] | None = None
         self._serial: socket.socket | None = None
+        self._console: _Console
         self._clock_offset_s = 0
         self.boots = 0
         self.linked = True
@@ -81,7 +83,7 @@ class QemuMachine(
                     self._words(serial, monitor), stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
             self._serial, _ = listener.accept()
-        self._serial.setblocking(False)
+        self._console = _Console(self._serial)
 
     def _words(self, serial: Path, monitor: Path) -> list[str]:
         known = self.image.manifest
@@ -159,12 +161,39 @@ class QemuMachine(
 
     def _read(self, size: int = 1, timeout: float = 10, max_size: int | None = None) -> bytes:
         del size
-        assert self._serial
-        if not select.select([self._serial], [], [], timeout)[0]:
+        said = self._console.take(timeout, max_size or _CHUNK)
+        if not said:
             raise TIMEOUT(f"nothing on the console for {timeout:.2f} seconds")
-        time.sleep(0.01)  # some more
-        return self._serial.recv(min(4096, max_size or 4096))
+        return said
 
     def _write(self, data: bytes) -> int:
         assert self._serial
-        return self._serial.send(data)
+        self._serial.sendall(data)
+        return len(data)
+
+
+class _Console(threading.Thread):
+    """Takes what the machine says as it says it. A socket holds a few hundred of its characters,
+    and a machine that cannot get rid of one stands still until it can."""
+
+    def __init__(self, serial: socket.socket) -> None:
+        super().__init__(daemon=True)
+        self._serial = serial
+        self._said = bytearray()
+        self._news = threading.Condition()
+        self.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):  # it was switched off
+            while part := self._serial.recv(_CHUNK):
+                with self._news:
+                    self._said += part
+                    self._news.notify()
+
+    def take(self, within_s: float, most: int) -> bytes:
+        """What was not taken yet; empty when nothing is said in time."""
+        with self._news:
+            self._news.wait_for(lambda: self._said, within_s)
+            taken = bytes(self._said[:most])
+            del self._said[:most]
+        return taken
