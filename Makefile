@@ -77,10 +77,10 @@ rig: models  ## build the image and run the scenarios on it in QEMU (as root; AR
 	$(BIN)/python -m hil.rigs virtual --cuts 25
 
 proof: models  ## search the sensor for traces of 50 visitors → build/reports/proof.json
-	$(BIN)/python -m hil.traces
+	$(BIN)/python -m hil.traces $(if $(SEED),--seed $(SEED))
 
 proof-short: models  ## the same with 12 visitors and without costs, for every change (2 minutes)
-	$(BIN)/python -m hil.traces --short
+	$(BIN)/python -m hil.traces --short $(if $(SEED),--seed $(SEED))
 
 mutations: models  ## take each ingredient of the promise away and see the proof notice it (10 minutes)
 	$(BIN)/python -m hil.traces.mutations
