@@ -58,6 +58,7 @@ def measure(interactions: int) -> dict[str, Any]:
         if share + 1 in (1, 2, 5, 10, SITES):
             with connection.cursor() as cursor:
                 cursor.execute("ANALYZE flow_cube, flow_sensorday")
+            print(f"asking at {share + 1} sites, {done:,} interactions", flush=True)
             figures = _ask(client, [site.slug for site, _ in sites[: share + 1]])
             steps.append({"rows": done, "sites": share + 1, **figures})
             print(steps[-1], flush=True)
