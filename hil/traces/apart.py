@@ -47,8 +47,9 @@ def run(
             [sys.executable, "-m", module, *words, "--inside", str(folder), str(theirs)],
             pass_fds=[theirs],
             cwd=report.ROOT,
-            # No pool of threads: only a process without one may make a user namespace.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            # No pool of threads: only a process without one may make a user namespace. And no byte
+            # code: files that the proof itself writes would be taken for the sensor's.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         ) as child:
             os.close(theirs)
             with os.fdopen(ours, "rb") as pipe:
