@@ -47,7 +47,8 @@ def test_an_error_of_the_sdk_does_not_mean_that_the_message_was_lost(cloud: Benc
     cloud.hub.fault("die_after_store", count=1)
     with cloud.client() as client:
         client.connect()
-        with pytest.raises(OperationCancelled):
+        # Which of them depends on whether the hub is gone before the SDK has looked again.
+        with pytest.raises((OperationCancelled, ClientError)):
             client.send_message("stored all the same")
     assert cloud.messages("dev1")[-1].body == b"stored all the same"
 
