@@ -19,9 +19,9 @@ from build_scripts import debian, tools
 from build_scripts.errors import BuildError
 from build_scripts.image import disk, product
 from build_scripts.keys import Keys
+from firmware import signify
 
 _PAYLOAD = "application/vnd.in-toto+json"
-_KEY_BYTES, _SIGNATURE_BYTES = 42, 74
 
 
 def sign(path: Path, keys: Keys) -> Path:
@@ -51,12 +51,13 @@ def verify(path: Path, public: str) -> None:
         BuildError: the signature is missing, damaged, of another key, or of another content.
     """
     try:
-        signature = _blob(path.with_name(f"{path.name}.sig").read_text(), _SIGNATURE_BYTES)
-        key = _blob(public, _KEY_BYTES)
-        if signature[:10] != key[:10]:
+        given = path.with_name(f"{path.name}.sig").read_bytes()
+        signature = signify.read(given, signify.SIGNATURE_BYTES)
+        key, head = signify.read(public.encode(), signify.KEY_BYTES), signify.HEAD_BYTES
+        if signature[:head] != key[:head]:
             raise BuildError(f"{path} is signed with another key", remedy="get the right key")
-        Ed25519PublicKey.from_public_bytes(key[10:]).verify(signature[10:], path.read_bytes())
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+        Ed25519PublicKey.from_public_bytes(key[head:]).verify(signature[head:], path.read_bytes())
+    except (OSError, ValueError) as error:
         raise BuildError(
             f"the signature of {path} cannot be used ({type(error).__name__})",
             remedy="get the file, its .sig and the key again",
@@ -141,8 +142,8 @@ def opened(document: dict[str, Any], public: str) -> dict[str, Any]:
     try:
         payload = base64.b64decode(document["payload"], validate=True)
         signature = base64.b64decode(document["signatures"][0]["sig"], validate=True)
-        key = Ed25519PublicKey.from_public_bytes(_blob(public, _KEY_BYTES)[10:])
-        key.verify(signature, _encoded(payload))
+        key = signify.read(public.encode(), signify.KEY_BYTES)[signify.HEAD_BYTES :]
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, _encoded(payload))
         statement = json.loads(payload)
     except (ValueError, KeyError, IndexError, TypeError, InvalidSignature) as error:
         raise BuildError(
@@ -157,13 +158,6 @@ def opened(document: dict[str, Any], public: str) -> dict[str, Any]:
 def _encoded(payload: bytes) -> bytes:
     kind = _PAYLOAD.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
-
-
-def _blob(text: str, size: int) -> bytes:
-    found = base64.b64decode(text.splitlines()[1], validate=True) if "\n" in text else b""
-    if len(found) != size or found[:2] != b"Ed":
-        raise ValueError("not a signify file")
-    return found
 
 
 def _commit() -> str:

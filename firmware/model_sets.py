@@ -13,7 +13,6 @@ itself is loaded again.
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import hashlib
 import os
@@ -26,7 +25,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from firmware import __version__
+from firmware import __version__, signify
 from firmware.errors import EngineError
 from firmware.event_log import log
 from firmware.vision import models
@@ -45,7 +44,6 @@ _LINES = re.compile(
     rf"{_FORM}\nversion ({_VERSION})\nfirmware (\S{{1,40}})\n((?:file [0-9a-f]{{64}} \S+\n)+)"
 )
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
-_KEY_BYTES, _SIGNATURE_BYTES = 42, 74  # "Ed", the key's number (8), then 32 or 64
 
 
 class Header(NamedTuple):
@@ -86,10 +84,9 @@ def read(header: bytes, release: Path) -> Header:
     """
     signed, _, signature = header.partition(_END)
     try:
-        key = _blob(release.read_bytes(), _KEY_BYTES)
-        Ed25519PublicKey.from_public_bytes(key[10:]).verify(
-            _blob(signature, _SIGNATURE_BYTES)[10:], signed
-        )
+        key = signify.read(release.read_bytes(), signify.KEY_BYTES)[signify.HEAD_BYTES :]
+        made = signify.read(signature, signify.SIGNATURE_BYTES)[signify.HEAD_BYTES :]
+        Ed25519PublicKey.from_public_bytes(key).verify(made, signed)
     except (OSError, ValueError, InvalidSignature) as error:
         raise EngineError(
             f"a set of models is not signed by this device's release ({type(error).__name__})",
@@ -214,13 +211,6 @@ def write(path: Path, content: bytes) -> None:
 def _name(content: bytes) -> str:
     name = content.decode("ascii", "replace").removesuffix("\n")
     return name if name in NAMES else ""
-
-
-def _blob(content: bytes, size: int) -> bytes:
-    found = base64.b64decode(content.splitlines()[1], validate=True) if b"\n" in content else b""
-    if len(found) != size or found[:2] != b"Ed":
-        raise ValueError("not a signify file")
-    return found
 
 
 def _digest(path: Path) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from firmware import messages, model_sets
 from firmware.errors import EngineError, UpdateError
 from firmware.update import download, version
+from firmware.update.voice import Voice
 
 MOST_TRIES = 3
 MOST_FAILURES = 2
@@ -63,7 +64,7 @@ class ModelUpdate:
     ) -> None:
         self.asked = start
         self.places = places
-        self._tell = tell
+        self._voice = Voice(tell, start.version)
         self._listen = listen
 
     def run(self) -> None:
@@ -81,7 +82,7 @@ class ModelUpdate:
         before = model_sets.in_use(place)
         running = self._version(before)
         if self.asked.version == running:
-            self._say("committed")
+            self._voice.say("committed")
             return
         if running and version.parse(self.asked.version) <= version.parse(running):
             raise UpdateError(
@@ -98,7 +99,7 @@ class ModelUpdate:
         self._place(place / name)
         self._note(tries + 1)
         with model_sets.trying(place, name):
-            self._say("trial")
+            self._voice.say("trial")
             if not self._prove():
                 self._note(MOST_TRIES)
                 raise UpdateError(
@@ -106,7 +107,7 @@ class ModelUpdate:
                     remedy="look at the device's health records, then offer others",
                 )
             model_sets.keep(place, name)
-        self._say("committed")
+        self._voice.say("committed")
 
     def _tries(self) -> int:
         """How often this bundle was tried; one during whose trials the power goes is not tried for
@@ -136,9 +137,9 @@ class ModelUpdate:
         bundle = self.places.folder / f"{self.asked.sha256}.flowmodels"
         trust = str(self.places.trust) if self.places.trust.exists() else ""
         download.fetch(
-            self.asked.url, self.asked.sha256, bundle, progress=self._progress, trust=trust
+            self.asked.url, self.asked.sha256, bundle, progress=self._voice.progress, trust=trust
         )
-        self._say("installing")
+        self._voice.say("installing")
         shutil.rmtree(target, ignore_errors=True)
         try:
             self._unpack(bundle, target)
@@ -198,13 +199,3 @@ class ModelUpdate:
                 break
             word = self._listen(min(1.0, self.places.steady_s)) or word
         return False
-
-    def _progress(self, so_far: int, total: int) -> None:
-        self._tell(
-            messages.UpdateState(
-                "downloading", self.asked.version, 100 * so_far // total if total else 0
-            )
-        )
-
-    def _say(self, state: messages.UpdateStage) -> None:
-        self._tell(messages.UpdateState(state, self.asked.version))

@@ -18,6 +18,7 @@ from pathlib import Path
 from firmware import messages
 from firmware.errors import UpdateError
 from firmware.update import download, version
+from firmware.update.voice import Voice
 
 INSTALL_S = 1800
 
@@ -58,8 +59,7 @@ class Update:
     ) -> None:
         self.asked = start
         self.places = places
-        self._tell = tell
-        self._percent = -1
+        self._voice = Voice(tell, start.version)
 
     def run(self) -> None:
         """Do it, and say how it ended.
@@ -70,7 +70,7 @@ class Update:
         running = self._running()
         wanted = version.parse(self.asked.version)
         if self.asked.version == running:
-            self._say("trial" if (self.places.slot / "trial").exists() else "committed")
+            self._voice.say("trial" if (self.places.slot / "trial").exists() else "committed")
             return
         if self._tried() == self.asked.sha256:
             raise UpdateError(
@@ -89,15 +89,15 @@ class Update:
             self.asked.url,
             self.asked.sha256,
             bundle,
-            progress=self._progress,
+            progress=self._voice.progress,
             trust=str(trust) if trust.exists() else "",
         )
-        self._say("installing")
+        self._voice.say("installing")
         self._check_manifest(bundle, running)
         self._rauc("install", str(bundle))
         bundle.unlink()
         _keep(self.places.tried, self.asked.sha256)
-        self._say("restarting")
+        self._voice.say("restarting")
         self._command(self.places.reboot)
 
     def _running(self) -> str:
@@ -153,15 +153,6 @@ class Update:
         if done.returncode:
             raise UpdateError(_refusal(done.stderr + done.stdout), remedy="offer another bundle")
         return done.stdout
-
-    def _progress(self, so_far: int, total: int) -> None:
-        percent = 100 * so_far // total if total else 0
-        if percent != self._percent:
-            self._percent = percent
-            self._say("downloading", percent)
-
-    def _say(self, state: messages.UpdateStage, percent: int = 0) -> None:
-        self._tell(messages.UpdateState(state, self.asked.version, percent))
 
 
 def _newer(offered: tuple[int, int, int], running: str) -> None:

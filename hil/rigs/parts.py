@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from firmware.errors import ConfigError
 from hil.traces.needles import Index
+
+
+def unable(ability: str) -> ConfigError:
+    """What a part raises that was asked for more than it has."""
+    return ConfigError(
+        f"a driver of this rig cannot {ability}", remedy="say so in the rig's file, under `cannot`"
+    )
 
 
 @dataclass(frozen=True)
@@ -81,15 +89,15 @@ class BoardProtocol(abc.ABC):
 
     def set_clock(self, offset_s: int) -> None:
         """Let the board's clock be wrong by so much; 0: a time source sets it."""
-        raise NotImplementedError
+        raise unable("set_clock")
 
     def offers(self) -> dict[str, Offer]:
         """The updates that a board of this kind can be offered (`build_scripts/offers.py`)."""
-        raise NotImplementedError
+        raise unable("update")
 
     def heat(self, celsius: int, percent: int) -> None:
         """Let the board be so hot, and slow it down by so many per cent; 0: neither."""
-        raise NotImplementedError
+        raise unable("heat")
 
 
 class CameraProtocol(abc.ABC):
@@ -119,15 +127,15 @@ class CameraProtocol(abc.ABC):
 
     def place(self, clip: Path) -> str:
         """Put a clip where the board can read it by itself; → its URI for the settings."""
-        raise NotImplementedError
+        raise unable("soak")
 
     def unplug(self) -> None:
         """Take the camera away."""
-        raise NotImplementedError
+        raise unable("unplug")
 
     def plug(self) -> None:
         """Put it back."""
-        raise NotImplementedError
+        raise unable("unplug")
 
 
 class NetworkProtocol(abc.ABC):

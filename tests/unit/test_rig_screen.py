@@ -11,27 +11,15 @@ import numpy as np
 import pytest
 
 from hil.rigs import screen
+from tests.unit.sleeping import SleepingClock
 
 RATE, FRAMES = 12.5, 40
 PERIOD_NS = round(1e9 / RATE)
 
 
-class Clock:
-    """Time that passes only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now_ns = 10**12
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def sleep(self, seconds: float) -> None:
-        self.now_ns += round(seconds * 1e9)
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> SleepingClock:
+    made = SleepingClock()
     monkeypatch.setattr(screen, "time", made)
     return made
 
@@ -55,7 +43,12 @@ def opened(node: Path) -> screen.Screen:
 
 
 def seen(
-    camera: screen.Screen, node: Path, clock: Clock, busy_ns: list[int], *, since_s: float = 0.0
+    camera: screen.Screen,
+    node: Path,
+    clock: SleepingClock,
+    busy_ns: list[int],
+    *,
+    since_s: float = 0.0,
 ) -> list[list[int]]:
     """[number, time in frames since the first] of each of the clip's frames that a sensor takes
     which works so long for each frame, in turn."""
@@ -84,7 +77,7 @@ def seen(
     ],
 )
 def test_slow_sensor_misses_few_frames_in_a_row_and_each_bears_the_clips_time(
-    tmp_path: Path, clip: Path, clock: Clock, busy_ms: list[int], steps: set[int]
+    tmp_path: Path, clip: Path, clock: SleepingClock, busy_ms: list[int], steps: set[int]
 ) -> None:
     node = tmp_path / "camera"
     node.write_text(screen.node(clip, clock.now_ns), "ascii")
@@ -96,7 +89,7 @@ def test_slow_sensor_misses_few_frames_in_a_row_and_each_bears_the_clips_time(
 
 
 def test_time_goes_on_from_one_clip_to_nobody_to_the_next(
-    tmp_path: Path, clip: Path, clock: Clock
+    tmp_path: Path, clip: Path, clock: SleepingClock
 ) -> None:
     node = tmp_path / "camera"
     camera = opened(node)
@@ -112,7 +105,9 @@ def test_time_goes_on_from_one_clip_to_nobody_to_the_next(
     assert times[-1] >= clock.now_ns - 700 * 10**6, "a late clip leaves the time late behind it"
 
 
-def test_camera_that_is_unplugged_gives_no_frame(tmp_path: Path, clip: Path, clock: Clock) -> None:
+def test_camera_that_is_unplugged_gives_no_frame(
+    tmp_path: Path, clip: Path, clock: SleepingClock
+) -> None:
     node = tmp_path / "camera"
     node.write_text(screen.node(clip, clock.now_ns), "ascii")
     camera = opened(node)
@@ -124,7 +119,7 @@ def test_camera_that_is_unplugged_gives_no_frame(tmp_path: Path, clip: Path, clo
 
 @pytest.mark.parametrize(("ago_s", "first"), [(1.6, 20), (60.0, None)])
 def test_camera_that_is_opened_late_does_not_bring_the_past_back(
-    ago_s: float, first: int | None, tmp_path: Path, clip: Path, clock: Clock
+    ago_s: float, first: int | None, tmp_path: Path, clip: Path, clock: SleepingClock
 ) -> None:
     """A sensor that starts again must not see again who came before the power was cut."""
     node = tmp_path / "camera"

@@ -10,6 +10,7 @@ import pytest
 
 from firmware import launcher, messages
 from firmware.errors import ConfigError
+from firmware.update.voice import Voice
 from firmware.updates import Updates
 
 ASKED = {"url": "https://updates.example/flow.raucb", "sha256": "a" * 64, "version": "1.1.0"}
@@ -263,3 +264,12 @@ def test_what_was_before_a_trial_does_not_count_in_it(updates: Updates, updater:
     updates.turn(works=True, models="1.0.0")
     updates.turn(works=True, models="1.0.0")
     assert words(updater) == [messages.Works(works=True, models="1.0.0")]
+
+
+def test_each_percentage_of_a_download_is_told_once() -> None:
+    said: list[messages.UpdateState] = []
+    voice = Voice(said.append, "1.4.0")
+    for fetched in range(1000):
+        voice.progress(fetched, 1000)
+    assert [state.percent for state in said] == list(range(100))
+    assert {(state.state, state.version) for state in said} == {("downloading", "1.4.0")}

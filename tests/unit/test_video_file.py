@@ -12,26 +12,14 @@ from firmware.drivers.video_file import VideoFile
 from firmware.errors import CameraError
 from firmware.vision.frames import Frame
 from tests.unit import clips
+from tests.unit.sleeping import SleepingClock
 
 PERIOD_NS = round(1e9 / clips.FRAMES_PER_S)
 
 
-class Clock:
-    """Time that passes only when somebody sleeps, or is told to."""
-
-    def __init__(self) -> None:
-        self.now_ns = 7_000_000_000
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def sleep(self, seconds: float) -> None:
-        self.now_ns += round(seconds * 1e9)
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> SleepingClock:
+    clock = SleepingClock()
     monkeypatch.setattr(video_file, "time", clock)
     return clock
 
@@ -68,7 +56,9 @@ def test_after_a_release_it_goes_on_with_the_next_frame(name: str, tmp_path: Pat
     assert not source.read(into)
 
 
-def test_in_real_time_each_frame_waits_until_it_is_due(tmp_path: Path, clock: Clock) -> None:
+def test_in_real_time_each_frame_waits_until_it_is_due(
+    tmp_path: Path, clock: SleepingClock
+) -> None:
     source = VideoFile(clips.write(tmp_path / "clip.avi", 5), realtime=True)
     started_ns, into = clock.now_ns, frame()
     while source.read(into):
@@ -76,7 +66,7 @@ def test_in_real_time_each_frame_waits_until_it_is_due(tmp_path: Path, clock: Cl
 
 
 def test_in_real_time_overdue_frames_are_skipped_as_a_camera_skips_them(
-    tmp_path: Path, clock: Clock
+    tmp_path: Path, clock: SleepingClock
 ) -> None:
     source = VideoFile(clips.write(tmp_path / "clip.avi", 20), realtime=True)
     into = frame()
