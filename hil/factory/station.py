@@ -102,7 +102,7 @@ class Station:
                 f"its self-test {said['selftest']}; missing: {said['guarantees_missing']}",
                 remedy="do not ship it; run `flow-sensor doctor` on it",
             )
-        _, counted = rig.count("one_passes")
+        _, counted = rig.count("stops")
         if counted != 1:
             raise RigError(
                 f"it counted {counted} visitors of 1", remedy="check camera, lens and focus"

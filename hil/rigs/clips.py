@@ -20,8 +20,8 @@ WIDTH_PX, HEIGHT_PX, FRAMES_PER_S = 640, 360, 12.5
 
 
 def clip(name: str) -> tuple[script.Script, Path]:
-    """A standard scene and its clip in the rigs' size."""
-    path = script.STANDARD / f"{name}.scene"
+    """A scene of those near the camera, and its clip in the rigs' size."""
+    path = script.NEAR / f"{name}.scene"
     scene = script.load(path)
     small = msgspec.structs.replace(
         scene.camera, width_px=WIDTH_PX, height_px=HEIGHT_PX, frames_per_s=FRAMES_PER_S

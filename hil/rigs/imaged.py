@@ -255,9 +255,9 @@ class DiskCamera(Driver, CameraProtocol):
         "cloud": "LocalCloud",
     }
     every: int = attr.ib(default=5)
-    tail: int = attr.ib(default=600)
+    tail: int = attr.ib(default=6000)
     gap: int = attr.ib(default=2)
-    detector_px: int = attr.ib(default=320)
+    detector_px: int = attr.ib(default=160)
 
     def on_activate(self) -> None:
         self.target.activate(self.machine)
@@ -289,7 +289,9 @@ class DiskCamera(Driver, CameraProtocol):
         if again == clip:  # it comes by itself
             self._first = self._frames
             return
-        self.board.run("systemctl stop flow-supervisor media-scene.mount", timeout_s=120)
+        # Stopping the supervisor makes vision end, but does not wait until it has.
+        self.board.run("systemctl stop flow-supervisor 'flow-vision@*'", timeout_s=120)
+        self.board.run("systemctl stop media-scene.mount")
         self._write(clip)
         self.board.run("systemctl start media-scene.mount flow-supervisor", timeout_s=120)
         since = "$(systemctl show --value -p ActiveEnterTimestamp flow-supervisor)"
@@ -332,7 +334,7 @@ class DiskCamera(Driver, CameraProtocol):
     def _drawn(self, clips: Sequence[Path]) -> Path:
         """Some frames of each clip, then nobody."""
         name = "-".join([clip.stem for clip in clips] or ["nobody"])
-        kept = report.ROOT / "build" / "hil" / "clips" / f"{name}-every-{self.every}.mp4"
+        kept = report.ROOT / "build" / "hil" / "clips" / f"{name}-every-{self.every}-{self.gap}-{self.tail}.mp4"
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             partial = kept.with_name(f"partial-{os.getpid()}.mp4")

@@ -194,7 +194,7 @@ class SensorStrategy(Strategy):
         return self.interactions()
 
     def count(self, name: str) -> tuple[Script, int]:
-        """Show a standard scene; → it, and how many records have come of it."""
+        """Show a scene; → it, and how many records have come of it."""
         scene, clip = clips.clip(name)
         before = len(self.interactions())
         self.camera.show(clip)

@@ -19,7 +19,7 @@ def test_models_are_updated_alone(rig: SensorStrategy, note: Note) -> None:
     assert rig.cloud.reported(rig.device)["models"] == good.version
     rig.update("models that do not load")
     rig.update_came_to("trial", rig.board.offers()["models that do not load"])
-    assert rig.count("one_passes")[1] == 1
+    assert rig.count("stops")[1] == 1
     said = rig.update_came_to("refused", rig.board.offers()["models that do not load"])
     assert "did not prove themselves" in said["error"]
     note("models", f"{good.version} kept; the next: {said['error']}")
@@ -31,4 +31,4 @@ def test_models_are_updated_alone(rig: SensorStrategy, note: Note) -> None:
     rig.transition("counting")
     rig.update_came_to("committed", better)
     assert rig.cloud.reported(rig.device)["models"] == better.version
-    assert rig.count("one_passes")[1] == 1
+    assert rig.count("stops")[1] == 1

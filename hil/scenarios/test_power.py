@@ -24,7 +24,7 @@ def test_power_is_cut_in_mid_interaction(
     rig.transition("counting")
     cuts = request.config.getoption("cuts")
     moments = random.Random(request.config.getoption("seed"))
-    _, clip = clips.clip("one_passes")
+    _, clip = clips.clip("stops")
     canary = needles(clip)
     assert canary.search_bytes(clip.read_bytes()), "the search finds nothing at all"
     rig.cut_power()

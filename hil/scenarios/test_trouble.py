@@ -19,7 +19,7 @@ def test_network_is_lost_and_what_waited_is_delivered(rig: SensorStrategy, note:
     rig.transition("counting")
     before = len(rig.interactions())
     rig.transition("offline")
-    scene, clip = clips.clip("crossing")
+    scene, clip = clips.clip("side_by_side")
     rig.camera.show(clip)
     rig.passed(scene.seconds)
     assert len(rig.interactions()) == before, "something came through a network that is away"
@@ -36,7 +36,7 @@ def test_camera_is_unplugged(rig: SensorStrategy, note: Note) -> None:
     """Who was in view is counted, the device says what it lacks, and goes on when it is back."""
     rig.transition("counting")
     before = len(rig.interactions())
-    scene, clip = clips.clip("one_passes")
+    scene, clip = clips.clip("stops")
     began, ended = clips.visible_s(clip)
     rig.camera.show(clip)
     rig.reach((began + ended) / 2)
@@ -49,7 +49,7 @@ def test_camera_is_unplugged(rig: SensorStrategy, note: Note) -> None:
     frames = said["frames"]
     rig.health(lambda said: said["frames"] > frames, "it sees again")
     note("camera_back_s", round(time.monotonic() - back, 1))
-    assert rig.count("one_passes") == (scene, 1)
+    assert rig.count("stops") == (scene, 1)
 
 
 @pytest.mark.needs("set_clock")
@@ -60,14 +60,14 @@ def test_clock_is_wrong_at_boot(rig: SensorStrategy, note: Note) -> None:
     rig.cut_power()
     rig.board.set_clock(_WRONG_S)
     rig.transition("provisioned")
-    rig.camera.show(clips.clip("one_passes")[1])
-    rig.passed(clips.clip("one_passes")[0].seconds)
+    rig.camera.show(clips.clip("stops")[1])
+    rig.passed(clips.clip("stops")[0].seconds)
     assert not rig.cloud.connected(rig.device), "it takes a certificate from the future for good"
     rig.board.set_clock(0)
     set_at = time.monotonic()
     rig.transition("counting")
     note("connected_after_clock_s", round(time.monotonic() - set_at, 1))
-    scene, counted = rig.count("one_passes")
+    scene, counted = rig.count("stops")
     assert counted == scene.interactions
     fresh = [record for number, record in rig.interactions().items() if number not in before]
     trusted = [record for record in fresh if record.clock_synchronised]
@@ -85,7 +85,7 @@ def test_board_is_throttled(rig: SensorStrategy, note: Note) -> None:
     try:
         hot = rig.health(lambda said: said["throttled_percent"] >= 50, "it says it is throttled")
         assert hot["temperature_c"] is not None
-        scene, counted = rig.count("crossing")
+        scene, counted = rig.count("side_by_side")
         assert counted == scene.interactions
         slow = rig.health(lambda said: said["waiting"] == 0, "its outbox is empty")
     finally:

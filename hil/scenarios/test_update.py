@@ -48,7 +48,7 @@ def test_update_survives_a_power_cut_and_is_kept(rig: SensorStrategy, note: Note
     assert rig.image() == offer.version
     note("version", f"{image} → {offer.version}")
     rig.transition("counting")
-    assert rig.count("one_passes")[1] == 1
+    assert rig.count("stops")[1] == 1
     assert min(set(rig.interactions()) - set(before)) > max(before, default=0)
 
 
@@ -63,5 +63,5 @@ def test_version_that_crashes_is_taken_back(rig: SensorStrategy, note: Note) -> 
     assert "did not prove itself" in said["error"]
     assert rig.image() == image
     note("version", f"{image}, not {offer.version}")
-    assert rig.count("one_passes")[1] == 1
+    assert rig.count("stops")[1] == 1
     assert min(set(rig.interactions()) - set(before)) > max(before, default=0)

@@ -25,7 +25,7 @@ def test_boot_to_first_record(rig: SensorStrategy, note: Note) -> None:
     rig.transition("counting")
     before = len(rig.interactions())
     rig.cut_power()
-    rig.camera.cue(clips.clip("one_passes")[1])
+    rig.camera.cue(clips.clip("stops")[1])
     rig.transition("counting")
     note("boot_to_counting_s", round(rig.powered_s, 1))
     rig.camera.begin()
@@ -36,7 +36,7 @@ def test_boot_to_first_record(rig: SensorStrategy, note: Note) -> None:
 def test_counting_is_accurate(rig: SensorStrategy, note: Note) -> None:
     """Every visitor of a scene arrives as one record, and nobody else."""
     rig.transition("counting")
-    for name in ("four_visitors", "back_late"):
+    for name in ("side_by_side", "comes_back"):
         scene, counted = rig.count(name)
         note(f"counted {name}", f"{counted} of {scene.interactions}")
         assert counted == scene.interactions, name

@@ -15,6 +15,8 @@ import msgspec
 from firmware.errors import ConfigError
 
 STANDARD = Path(__file__).parent / "standard"
+NEAR = Path(__file__).parent / "near"
+"""Slow, and close to the camera: for rigs that see little and seldom."""
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1000)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
