@@ -15,6 +15,7 @@ from hil.scenes import script
 from hil.scenes.render import Scene
 from hil.scenes.source import write_video
 
+FOLDER = report.ROOT / "build" / "hil" / "clips"
 WIDTH_PX, HEIGHT_PX, FRAMES_PER_S = 640, 360, 12.5
 """Small and slow, so that a rig of processes and a rig in an emulator can follow."""
 
@@ -29,10 +30,9 @@ def clip(name: str) -> tuple[script.Script, Path]:
     scene = msgspec.structs.replace(scene, camera=small)
     sources = [path, Path(__file__), *sorted(Path(script.__file__).parent.glob("*.py"))]
     digest = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()[:12]
-    folder = report.ROOT / "build" / "hil" / "clips"
-    made = folder / f"{name}-{digest}.mp4"
+    made = FOLDER / f"{name}-{digest}.mp4"
     if not made.exists():
-        partial = folder / f"partial-{os.getpid()}-{name}.mp4"
+        partial = FOLDER / f"partial-{os.getpid()}-{name}.mp4"
         truth = write_video(Scene(scene), partial)
         truth.replace(made.with_suffix(".truth.json"))
         partial.replace(made)

@@ -261,7 +261,7 @@ class DiskCamera(Driver, CameraProtocol):
 
     def on_activate(self) -> None:
         self.target.activate(self.machine)
-        self._models = _models(self.detector_px)
+        self._models = models_for(self.detector_px)
         self.target.activate(self.cloud)
         self._again: Path | None = None
         self._first = self._frames = self._heard = 0
@@ -334,34 +334,36 @@ class DiskCamera(Driver, CameraProtocol):
     def _drawn(self, clips: Sequence[Path]) -> Path:
         """Some frames of each clip, then nobody."""
         name = "-".join([clip.stem for clip in clips] or ["nobody"])
-        kept = report.ROOT / "build" / "hil" / "clips" / f"{name}-every-{self.every}-{self.gap}-{self.tail}.mp4"
+        kept = rig_clips.FOLDER / f"{name}-{self.every}-{self.gap}-{self.tail}.mp4"
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             partial = kept.with_name(f"partial-{os.getpid()}.mp4")
-            self._draw(clips, partial)
+            thin(clips, partial, every=self.every, gap=self.gap, tail=self.tail)
             partial.replace(kept)
         return kept
 
-    def _draw(self, clips: Sequence[Path], into: Path) -> None:
-        size, rate = (rig_clips.WIDTH_PX, rig_clips.HEIGHT_PX), rig_clips.FRAMES_PER_S / self.every
-        nobody = np.full((size[1], size[0], 3), 170, np.uint8)
-        writer = cv2.VideoWriter(str(into), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
-        for clip in clips:
-            shown = cv2.VideoCapture(str(clip))
-            number = 0
-            while shown.grab():
-                if number % self.every == 0:
-                    writer.write(shown.retrieve()[1])
-                number += 1
-            shown.release()
-            for _ in range(self.gap):
-                writer.write(nobody)
-        for _ in range(self.tail):
+
+def thin(clips: Sequence[Path], into: Path, *, every: int, gap: int, tail: int) -> None:
+    """Draw what a `DiskCamera` shows of clips; see there."""
+    size, rate = (rig_clips.WIDTH_PX, rig_clips.HEIGHT_PX), rig_clips.FRAMES_PER_S / every
+    nobody = np.full((size[1], size[0], 3), 170, np.uint8)
+    writer = cv2.VideoWriter(str(into), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+    for clip in clips:
+        shown = cv2.VideoCapture(str(clip))
+        number = 0
+        while shown.grab():
+            if number % every == 0:
+                writer.write(shown.retrieve()[1])
+            number += 1
+        shown.release()
+        for _ in range(gap):
             writer.write(nobody)
-        writer.release()
+    for _ in range(tail):
+        writer.write(nobody)
+    writer.release()
 
 
-def _models(detector_px: int) -> Path:
+def models_for(detector_px: int) -> Path:
     """The product's models, the detector at this width; → their folder."""
     cache = report.ROOT / "build" / "hil" / f"models-{detector_px}"
     words = [sys.executable, "-m", "trt_engines", "convert", "--width", str(detector_px)]

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from labgrid import Environment
+from labgrid.binding import BindingState
+from labgrid.driver import Driver
 
 from firmware.errors import ConfigError
 from hil.rigs import files
+from hil.rigs.machine import QemuMachine
 
 SCENARIOS = Path(files.__file__).parent.parent / "scenarios"
 PARTS = ("power", "board", "camera", "network", "cloud")
@@ -39,3 +42,17 @@ def test_unknown_rig_is_named_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError, match="nowhere") as raised:
         files.rig("nowhere")
     assert "jetson, pi, process, virtual" in raised.value.remedy
+
+
+class _Part(Driver):
+    bindings = {"machine": QemuMachine}  # noqa: RUF012 - labgrid reads it from the class
+
+
+def test_a_shell_leaves_the_other_parts_of_a_machine_as_they_are() -> None:
+    """Labgrid would start them anew, and the camera's scene with them."""
+    target = Environment(str(files.rig("virtual"))).get_target()
+    part = _Part(target, "part")
+    target.activate(part)
+    part.machine.resolve_conflicts(target.get_driver("ShellDriver", activate=False))
+    assert part.state is BindingState.active
+    target.deactivate(part.machine)
