@@ -44,7 +44,7 @@ def test_unknown_rig_is_named_with_those_that_there_are() -> None:
     assert "jetson, pi, process, virtual" in raised.value.remedy
 
 
-class _Part(Driver):
+class _Part(Driver):  # type: ignore[misc]
     bindings = {"machine": QemuMachine}  # noqa: RUF012 - labgrid reads it from the class
 
 
