@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -56,7 +57,7 @@ def run(file: Path, name: str, chosen: argparse.Namespace) -> int:
     junit = report.REPORTS / f"{name}.xml"
     for old in (junit, folder / "health.jsonl", folder / "soak.json"):
         old.unlink(missing_ok=True)
-    pytest.main(
+    ended = pytest.main(
         [
             *("-c", str(_SCENARIOS / "pytest.ini"), "--rootdir", str(report.ROOT)),
             *("-p", "no:cacheprovider", "-v", "--tb=short"),
@@ -66,6 +67,11 @@ def run(file: Path, name: str, chosen: argparse.Namespace) -> int:
             *(str(_SCENARIOS / f"test_{part}.py") for part in _ORDER),
         ]
     )
+    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        none = ended is pytest.ExitCode.NO_TESTS_COLLECTED
+        why = "no scenario has such a name" if none else "it was stopped before its end"
+        print(f"{file.stem}: {why}; no report is written", file=sys.stderr)
+        return int(ended)
     found = results.Results(
         rig=file.stem,
         title=_title(file),
@@ -121,4 +127,6 @@ def _show(found: results.Results) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever ends the run ends its hub and its board too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from firmware.recipient import keygen
 from hil import report
+from hil.rigs.__main__ import main
 from provisioning.authority import Authority
 from provisioning.issued import Issued
 
@@ -41,6 +44,29 @@ def test_rig_of_processes_brings_up_a_sensor_and_says_what_it_cannot_show() -> N
     page = Path(report.REPORTS / "hil_short.html").read_text("utf-8")
     assert "Passed: 2 scenarios" in page and "to be shown on another: version that crashes" in page
     assert page.count("<svg") == 4, "temperature, memory, latency, queue"
+
+
+def test_a_run_that_is_stopped_leaves_neither_hub_nor_report() -> None:
+    words = [sys.executable, "-m", "hil.rigs", "process", "-k", "virgin", "--report", "hil_stopped"]
+    written = report.REPORTS / "hil_stopped.json"
+    written.unlink(missing_ok=True)
+    with subprocess.Popen(words, cwd=report.ROOT, stderr=subprocess.PIPE, text=True) as run:
+        trust = report.ROOT / "build" / "hil" / f"cloud-{run.pid}" / "hub" / "trust.pem"
+        ends = time.monotonic() + MOST_S
+        while not trust.exists() and time.monotonic() < ends:
+            time.sleep(0.05)
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text("ascii").split()
+        run.send_signal(signal.SIGTERM)
+        _, said = run.communicate(timeout=MOST_S)
+    assert children, "there was no hub to be left behind"
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    assert run.returncode and "stopped before its end" in said
+    assert not written.exists()
+
+
+def test_a_scenario_that_is_not_there_is_said_so(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["process", "-k", "no_such_scenario"]) != 0
+    assert "no scenario has such a name" in capfd.readouterr().err
 
 
 def test_factory_makes_a_unit_with_its_record_and_its_label(tmp_path: Path) -> None:
