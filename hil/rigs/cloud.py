@@ -61,17 +61,21 @@ class LocalCloud(Driver):
         self._envelopes: dict[tuple[str, int], set[bytes]] = defaultdict(set)
         self.refused: list[SealError] = []
         """What arrived and cannot be true."""
-        self._stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as started:
+            self._start(started)
+            self._stack = started.pop_all()
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
         host = self.host or pilot.loopback()
         self.address = self.seen_as or host
         names = ["--also", self.address] if self.seen_as else []
-        self.hub = self._stack.enter_context(running(self.folder / "hub", host, *names))
+        self.hub = stack.enter_context(running(self.folder / "hub", host, *names))
         root = Authority.root("Rig root")
         self.join(root.batch("Rig batch"), Issued(self.folder / "authority"))
         self._secret, self._public = keygen(self.folder / "recipient")
         state = self.hub.state
         self._bundles = BundleServer(host, state / "server.pem", state / "server.key")
-        self._stack.callback(self._bundles.close)
+        stack.callback(self._bundles.close)
 
     def on_deactivate(self) -> None:
         self._stack.close()
