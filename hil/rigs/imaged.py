@@ -56,6 +56,7 @@ _UNPACK = (
     "packed = io.BytesIO(base64.b64decode(sys.stdin.read())); "
     "tarfile.open(fileobj=packed).extractall(sys.argv[1])"
 )
+_TIME_FILE = "time-servers"
 _PYTHON = "/opt/flow-sensor/bin/python"
 _REQUEST = f"""
 from pathlib import Path
@@ -88,14 +89,19 @@ class Image(Resource):
 @target_factory.reg_driver
 @attr.s(eq=False)
 class ImageBoard(Driver, BoardProtocol):
-    """Storage from outside, shell inside."""
+    """Storage from outside, shell inside.
+
+    Args:
+        time_server: where it asks for the time; empty: where the image does.
+    """
 
     bindings = {  # noqa: RUF012 - labgrid reads it from the class
         "image": "Image",
         "machine": MachineProtocol,
         "storage": StorageProtocol,
     }
-    makes = frozenset({"machine-id"})
+    makes = frozenset({"machine-id", _TIME_FILE})
+    time_server: str = attr.ib(default="")
 
     def on_activate(self) -> None:
         self._boot = 0
@@ -180,6 +186,8 @@ class ImageBoard(Driver, BoardProtocol):
         return ("\n".join(lines).strip() + "\n").encode()
 
     def install(self, files: Mapping[str, bytes]) -> None:
+        if self.time_server:
+            files = {**files, _TIME_FILE: f"{self.time_server}\n".encode()}
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:xz") as archive:
             for name, content in files.items():
@@ -293,13 +301,19 @@ class DiskCamera(Driver, CameraProtocol):
         self.board.run("systemctl stop flow-supervisor 'flow-vision@*'", timeout_s=120)
         self.board.run("systemctl stop media-scene.mount")
         self._write(clip)
-        self.board.run("systemctl start media-scene.mount flow-supervisor", timeout_s=120)
+        self.board.run("systemctl start --no-block media-scene.mount flow-supervisor")
+        looks = self._looks()
+        self._first, self._frames = 0, self._length(clip) if looks else 0
+        self._heard = len(self.cloud.health_of_all())
+
+    def _looks(self) -> bool:
+        """Wait until the sensor looks; False when it will not, as long as nobody knows the time."""
         since = "$(systemctl show --value -p ActiveEnterTimestamp flow-supervisor)"
         said = f"journalctl -q -o cat -u 'flow-vision@*' --since \"{since}\""
-        wait = f"until {said} | grep -q vision_ready; do sleep 5; done"
-        self.board.run(wait, timeout_s=_READY_S)
-        self._first, self._frames = 0, self._length(clip)
-        self._heard = len(self.cloud.health_of_all())
+        timed = "systemctl is-active --quiet time-sync.target"
+        ready = f"{timed} && {said} | grep -q vision_ready && echo looks"
+        words = f"until {ready} || {{ ! {timed} && echo waits; }}; do sleep 5; done"
+        return "looks" in self.board.run(words, timeout_s=_READY_S)
 
     def position_s(self) -> float | None:
         """By the frames that the sensor says it has seen, which it cannot without a network."""

@@ -23,7 +23,10 @@ from pexpect import TIMEOUT  # type: ignore[import-untyped]
 
 from hil import report
 from hil.rigs.parts import MachineProtocol, NetworkProtocol, StorageProtocol
+from hil.rigs.time_server import TimeServer
 
+_HOST = "127.0.0.1"
+"""This machine, which the emulated one meets under another address."""
 _START_S = 10.0
 _CHUNK = 4096
 
@@ -58,6 +61,7 @@ class QemuMachine(
         self._serial: socket.socket | None = None
         self._console: _Console
         self._clock_offset_s = 0
+        self._time: TimeServer | None = None
         self.boots = 0
         self.linked = True
         self.powered = False
@@ -93,6 +97,7 @@ class QemuMachine(
         known = self.image.manifest
         clock = [] if self._clock_offset_s else ["flow.clock=rtc"]
         now = datetime.datetime.now(datetime.timezone.utc)
+        said = self.folder / "console.log"
         base = now + datetime.timedelta(seconds=self._clock_offset_s)
         return [
             *known["qemu"],
@@ -103,7 +108,7 @@ class QemuMachine(
             *("-drive", f"if=virtio,format=raw,file={self.disk}"),
             *("-drive", f"if=virtio,format=raw,readonly=on,file.locking=off,file={self.scene}"),
             *("-nic", "user,model=virtio-net-pci,id=net0"),
-            *("-chardev", f"socket,id=console,path={serial},logfile={self.folder / 'console.log'}"),
+            *("-chardev", f"socket,id=console,path={serial},logappend=on,logfile={said}"),
             *("-serial", "chardev:console", "-qmp", f"unix:{monitor},server=on,wait=off"),
         ]
 
@@ -115,6 +120,7 @@ class QemuMachine(
         self._qemu.wait()
         self._qemu = None
         self.powered = False
+        self._stop_time()
         if self._serial:
             self._serial.close()
 
@@ -124,9 +130,17 @@ class QemuMachine(
 
     def set_clock(self, offset_s: int) -> bool:
         """From the next start on, the machine's own clock is so wrong, and nobody vouches for it;
-        0: it is right, and is taken for a time source."""
+        0: it is right, and is taken for a time source. A machine that is on then finds a server."""
         self._clock_offset_s = offset_s
-        return self.powered and not offset_s
+        self._stop_time()
+        if self.powered and not offset_s:
+            self._time = TimeServer(_HOST)
+        return False
+
+    def _stop_time(self) -> None:
+        if self._time:
+            self._time.close()
+            self._time = None
 
     # ---- network: what QEMU is told --------------------------------------------------------------
 
