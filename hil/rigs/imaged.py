@@ -214,6 +214,16 @@ class ImageBoard(Driver, BoardProtocol):
             found.append(Running(name, *numbers[:3]))
         return found
 
+    def exposure(self) -> dict[str, float]:
+        found = {}
+        for unit in ("flow-supervisor", "flow-vision@0", "flow-uplink@0"):
+            said = " ".join(self.run(f"systemd-analyze security --no-pager {unit}.service"))
+            found[unit.partition("@")[0]] = float(re.findall(r"level for .*?: ([\d.]+)", said)[-1])
+        return found
+
+    def listening(self) -> list[str]:
+        return [line for line in self.run("ss -Hltn") if line.strip()]
+
     def set_clock(self, offset_s: int) -> None:
         """While it has power, 0 is what a time server would say."""
         if self.machine.set_clock(offset_s):
@@ -246,7 +256,7 @@ class DiskCamera(Driver, CameraProtocol):
     """A clip on a second disk, which the sensor plays as fast as it can, in the clip's own time.
 
     Behind the scene comes a long time in which nobody is there. The disk also holds the models,
-    with a detector of its own width.
+    with a detector of its own width. Each visitor's face is classified twice only.
 
     Args:
         every: only each so many-th frame of a clip is shown: an emulated processor needs a second
@@ -280,6 +290,7 @@ class DiskCamera(Driver, CameraProtocol):
             "source": {"uri": "/media/scene/clip.mp4", "realtime": False},
             "detection": {"width_px": self.detector_px},
             "models": {"directory": "/media/scene/models"},
+            "attributes": {"crops_per_track": 2},
         }
 
     def cue(self, clip: Path) -> None:

@@ -87,6 +87,14 @@ class BoardProtocol(abc.ABC):
     def processes(self) -> list[Running]:
         """The sensor's processes now."""
 
+    def exposure(self) -> dict[str, float]:
+        """How much each unit of the sensor is exposed, as systemd sees it: 0 (not) … 10."""
+        raise unable("units")
+
+    def listening(self) -> list[str]:
+        """Ports on which the running board waits for others."""
+        raise unable("units")
+
     def set_clock(self, offset_s: int) -> None:
         """Let the board's clock be wrong by so much; 0: a time source sets it."""
         raise unable("set_clock")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hil.rigs import clips
 from hil.rigs.strategy import SensorStrategy
 from hil.scenarios.conftest import Note
@@ -40,3 +42,14 @@ def test_counting_is_accurate(rig: SensorStrategy, note: Note) -> None:
         scene, counted = rig.count(name)
         note(f"counted {name}", f"{counted} of {scene.interactions}")
         assert counted == scene.interactions, name
+
+
+@pytest.mark.needs("units")
+def test_device_is_closed(rig: SensorStrategy, note: Note) -> None:
+    """Nothing listens on it, and each process is in a sandbox that systemd rates."""
+    rig.transition("counting")
+    exposure = rig.board.exposure()
+    note("exposure", ", ".join(f"{unit} {score:g}" for unit, score in exposure.items()))
+    assert rig.board.listening() == []
+    assert exposure["flow-vision"] <= 1.5
+    assert exposure["flow-uplink"] <= 2.0
