@@ -167,6 +167,7 @@ class ImageBoard(Driver, BoardProtocol):
         return round(float(known["files"][known["root"]]["bytes"]) / 2**20, 1)
 
     def offers(self) -> dict[str, Offer]:
+        self._boot = 0  # it may start anew by itself, and then wants another login
         folder = self.image.path / "offers"
         made = json.loads((folder / "offers.json").read_text("utf-8"))
         return {
