@@ -61,10 +61,9 @@ class CardMachine(Driver, PowerProtocol, StorageProtocol, MachineProtocol, Netwo
         self.target.activate(self.writer)
         return Path(self.writer.storage.path)
 
-    def set_clock(self, offset_s: int) -> bool:
+    def set_clock(self, offset_s: int) -> None:
         """A wrong clock is one that nobody sets: how wrong it is, the board decides."""
         _run("systemctl", "stop" if offset_s else "start", self.time_server)
-        return False
 
     def down(self) -> None:
         _run("ip", "link", "set", self.interface, "down")

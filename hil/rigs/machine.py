@@ -128,14 +128,13 @@ class QemuMachine(
         self.off()
         self.on()
 
-    def set_clock(self, offset_s: int) -> bool:
+    def set_clock(self, offset_s: int) -> None:
         """From the next start on, the machine's own clock is so wrong, and nobody vouches for it;
         0: it is right, and is taken for a time source. A machine that is on then finds a server."""
         self._clock_offset_s = offset_s
         self._stop_time()
         if self.powered and not offset_s:
             self._time = TimeServer(_HOST)
-        return False
 
     def _stop_time(self) -> None:
         if self._time:

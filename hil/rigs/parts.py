@@ -170,8 +170,8 @@ class MachineProtocol(abc.ABC):
     powered: bool
 
     @abc.abstractmethod
-    def set_clock(self, offset_s: int) -> bool:
-        """See `BoardProtocol.set_clock`; → whether the running board must be told the time."""
+    def set_clock(self, offset_s: int) -> None:
+        """See `BoardProtocol.set_clock`."""
 
 
 class StorageProtocol(abc.ABC):
