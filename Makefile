@@ -74,7 +74,7 @@ soak: models  ## 10,000 visitors, one after another: does anything grow? → bui
 rig: models  ## build the image and run the scenarios on it in QEMU (as root; ARCH=arm64 takes hours) → build/reports/rig.json
 	$(BIN)/python -m build_scripts image virt --arch $(ARCH) --flavour rig
 	$(BIN)/python -m build_scripts offers build/image/virt
-	$(BIN)/python -m hil.rigs virtual --cuts 25
+	$(BIN)/python -m hil.rigs virtual --cuts 25 --beside power_is_cut
 
 proof: models  ## search the sensor for traces of 50 visitors → build/reports/proof.json
 	$(BIN)/python -m hil.traces $(if $(SEED),--seed $(SEED))

@@ -7,10 +7,13 @@ processes is called hil, that of the virtual rig rig.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--interactions", type=int, default=0, help="of the soak (none)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments of power cuts")
     parser.add_argument("-k", metavar="WORDS", default="", help="only scenarios with such names")
+    parser.add_argument(
+        "--beside",
+        metavar="WORDS",
+        help="run scenarios with such names on a second rig at the same time, in a network of its "
+        "own (as root); the report is one",
+    )
     parser.add_argument("--report", metavar="NAME", help="name of the report")
     chosen = parser.parse_args(words)
     try:
@@ -51,33 +60,28 @@ def main(words: list[str] | None = None) -> int:
 def run(file: Path, name: str, chosen: argparse.Namespace) -> int:
     """Run the scenarios and write the report; → exit status, 0 when nothing failed."""
     began = time.monotonic()
-    folder = report.ROOT / "build" / "hil" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    report.REPORTS.mkdir(parents=True, exist_ok=True)
-    junit = report.REPORTS / f"{name}.xml"
-    for old in (junit, folder / "health.jsonl", folder / "soak.json"):
-        old.unlink(missing_ok=True)
-    ended = pytest.main(
-        [
-            *("-c", str(_SCENARIOS / "pytest.ini"), "--rootdir", str(report.ROOT)),
-            *("-p", "no:cacheprovider", "-v", "--tb=short"),
-            *("--lg-env", str(file), "--junitxml", str(junit), "--kept", str(folder)),
-            *("--cuts", str(chosen.cuts), "--interactions", str(chosen.interactions)),
-            *("--seed", str(chosen.seed), "-k", chosen.k),
-            *(str(_SCENARIOS / f"test_{part}.py") for part in _ORDER),
-        ]
-    )
+    chosen_here = chosen.k
+    if chosen.beside:
+        chosen_here = f"({chosen.k or 'test'}) and not ({chosen.beside})"
+    with _second(file, name, chosen) as second:
+        ended = _scenarios(file, name, chosen, chosen_here)
+        also = second.wait() if second else 0
     if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         none = ended is pytest.ExitCode.NO_TESTS_COLLECTED
         why = "no scenario has such a name" if none else "it was stopped before its end"
         print(f"{file.stem}: {why}; no report is written", file=sys.stderr)
         return int(ended)
+    if also not in (0, 1):
+        said = _folder(_beside(name)) / "said.txt"
+        print(f"{file.stem}: the second rig ended with status {also}: {said}", file=sys.stderr)
+        return also
+    names = [name, _beside(name)] if chosen.beside else [name]
     found = results.Results(
         rig=file.stem,
         title=_title(file),
-        scenarios=results.read(junit),
-        said=_said(folder / "health.jsonl"),
-        samples=_json(folder / "soak.json"),
+        scenarios=[each for one in names for each in results.read(_junit(one))],
+        said=results.one_after_another([_said(_folder(one) / "health.jsonl") for one in names]),
+        samples=_json(_folder(name) / "soak.json"),
         last_soak=_last_soak() if name == "hil" else None,
     )
     path = report.write(name, {**found.figures(), "seconds": round(time.monotonic() - began)})
@@ -85,6 +89,62 @@ def run(file: Path, name: str, chosen: argparse.Namespace) -> int:
     _show(found)
     print(f"{file.stem}: {'passed' if found.passed else 'FAILED'} → {path}, .html, .xml")
     return 0 if found.passed else 1
+
+
+def _scenarios(file: Path, name: str, chosen: argparse.Namespace, words: str) -> int:
+    """Run those with such names; → pytest's exit status."""
+    folder = _folder(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    report.REPORTS.mkdir(parents=True, exist_ok=True)
+    for old in (_junit(name), folder / "health.jsonl", folder / "soak.json"):
+        old.unlink(missing_ok=True)
+    return pytest.main(
+        [
+            *("-c", str(_SCENARIOS / "pytest.ini"), "--rootdir", str(report.ROOT)),
+            *("-p", "no:cacheprovider", "-v", "--tb=short"),
+            *("--lg-env", str(file), "--junitxml", str(_junit(name)), "--kept", str(folder)),
+            *("--cuts", str(chosen.cuts), "--interactions", str(chosen.interactions)),
+            *("--seed", str(chosen.seed), "-k", words),
+            *(str(_SCENARIOS / f"test_{part}.py") for part in _ORDER),
+        ]
+    )
+
+
+@contextlib.contextmanager
+def _second(
+    file: Path, name: str, chosen: argparse.Namespace
+) -> Iterator[subprocess.Popen[bytes] | None]:
+    """The same rig once more, with what shall run beside this one; it ends with this one.
+
+    Both have the same addresses and ports, so that it gets a network in which nothing else is."""
+    if not chosen.beside:
+        yield None
+        return
+    folder = _folder(_beside(name))
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, "-m", "hil.rigs", str(file), "-k", chosen.beside]
+    words += ["--report", _beside(name), "--cuts", str(chosen.cuts), "--seed", str(chosen.seed)]
+    alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *words]
+    print(f"{file.stem}: beside it, {chosen.beside} → {folder / 'said.txt'}", flush=True)
+    with (folder / "said.txt").open("wb") as said:
+        second = subprocess.Popen(alone, cwd=report.ROOT, stdout=said, stderr=subprocess.STDOUT)
+    try:
+        yield second
+    finally:
+        second.terminate()
+        second.wait()
+
+
+def _beside(name: str) -> str:
+    return f"{name}-beside"
+
+
+def _folder(name: str) -> Path:
+    return report.ROOT / "build" / "hil" / name
+
+
+def _junit(name: str) -> Path:
+    return report.REPORTS / f"{name}.xml"
 
 
 def _title(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -169,10 +170,12 @@ def models_for(detector_px: int) -> Path:
     """The product's models, the detector at this width; → their folder."""
     cache = report.ROOT / "build" / "hil" / f"models-{detector_px}"
     words = [sys.executable, "-m", "trt_engines", "convert", "--width", str(detector_px)]
-    if not (cache / "models" / models.INDEX).exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        sources = models.cache_directory() / "sources"
-        shutil.copytree(sources, cache / "sources", dirs_exist_ok=True)
-        environment = {**os.environ, "FLOW_SENSOR_CACHE": str(cache)}
+    if not cache.exists():
+        partial = cache.with_name(f"partial-{os.getpid()}")
+        shutil.copytree(models.cache_directory() / "sources", partial / "sources")
+        environment = {**os.environ, "FLOW_SENSOR_CACHE": str(partial)}
         subprocess.run(words, env=environment, cwd=report.ROOT, check=True, capture_output=True)
+        with contextlib.suppress(OSError):  # a rig beside this one was quicker
+            partial.rename(cache)
+        shutil.rmtree(partial, ignore_errors=True)
     return cache / "models"

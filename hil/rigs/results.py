@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -37,6 +38,15 @@ class Said:
     scenario: str
     at_s: float
     health: dict[str, Any]
+
+
+def one_after_another(parts: Sequence[Sequence[Said]]) -> list[Said]:
+    """What several boards have said, each one's times moved behind those of the one before it."""
+    found: list[Said] = []
+    for part in parts:
+        later = found[-1].at_s - part[0].at_s if found and part else 0.0
+        found += [replace(each, at_s=each.at_s + later) for each in part]
+    return found
 
 
 @dataclass(frozen=True)

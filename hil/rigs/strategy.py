@@ -196,8 +196,8 @@ class SensorStrategy(Strategy):
     def count(self, name: str) -> tuple[Script, int]:
         """Show a scene; → it, and how many records have come of it."""
         scene, clip = clips.clip(name)
-        before = len(self.interactions())
         self.camera.show(clip)
+        before = len(self.interactions())  # with whom the change of scenes has cut off
         self.passed(scene.seconds)
         self.health(
             lambda said: said["visitors_now"] == 0 and said["waiting"] == 0, "all records arrive"
