@@ -52,6 +52,18 @@ def test_what_a_rig_cannot_do_is_never_passed(tmp_path: Path) -> None:
     assert figures["soak"] is None and figures["numbers_reused"] is None
 
 
+def test_two_rigs_at_a_time_are_drawn_one_after_another() -> None:
+    first = [results.Said("boot", 100.0, {}), results.Said("boot", 160.0, {})]
+    beside = [results.Said("power", 90.0, {}), results.Said("power", 95.0, {})]
+    found = results.one_after_another([first, [], beside])
+    assert [(each.scenario, each.at_s) for each in found] == [
+        ("boot", 100.0),
+        ("boot", 160.0),
+        ("power", 160.0),
+        ("power", 165.0),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["failure", "error"])
 def test_one_failure_stops_a_shipment(tmp_path: Path, kind: str) -> None:
     found = made(tmp_path, f'<{kind} message="AssertionError: a number is used again"/>')
