@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +66,14 @@ def test_a_run_that_is_stopped_leaves_neither_hub_nor_report() -> None:
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
     assert run.returncode and "stopped before its end" in said
     assert not written.exists()
+
+
+def test_a_second_rig_that_does_not_end_well_is_said_so(capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["process", "-k", "crashes", "--beside", "no_such_scenario", "--report", "hil_alone"]
+    assert main(words) == 1
+    said = report.ROOT / "build" / "hil" / "hil_alone-beside" / "said.txt"
+    assert f"no report of the second rig, see {said}" in capfd.readouterr().err
+    assert re.search("no scenario has such a name|unshare", said.read_text("utf-8"))
 
 
 def test_a_scenario_that_is_not_there_is_said_so(capfd: pytest.CaptureFixture[str]) -> None:
