@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Beside the clip's URI: three eighths of a second are a stay, and as many end it."""
 
-WARM = 5000
+WARM = 10000
 """Interactions before the first that is judged: an allocator goes on touching pages for the first
 time until the worst moment of a few thousand visitors has been met."""
 PARTS = 20

@@ -118,10 +118,10 @@ def test_growth_is_told_from_noise(values: list[float], *, grows: bool) -> None:
 def test_a_soak_leaves_out_its_warm_up_and_notices_a_file_more() -> None:
     def sample(count: int) -> soak.Sample:
         kb = 50_000 if count <= soak.WARM else 60_000
-        running = Running("uplink", kb, 9 if count < 9900 else 10, 8)
+        running = Running("uplink", kb, 9 if count < soak.WARM + 4900 else 10, 8)
         return soak.Sample(count, count / 10, (running,), 20.0 + count / 1000, 15.0, count % 3)
 
-    figures = soak.figures([sample(count) for count in range(10, 10_001, 10)])
+    figures = soak.figures([sample(count) for count in range(10, soak.WARM + 5001, 10)])
     slope = figures["rss_slope_kb_per_1000"]["uplink"]
     assert slope["slope"] == 0 and slope["high"] == -slope["low"] == pytest.approx(1.3, abs=0.1)
     assert (figures["files_at_first"], figures["files"]) == ({"uplink": 9}, {"uplink": 10})
