@@ -8,6 +8,7 @@ its record. A unit that fails gets no label, and its certificate is revoked.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -39,6 +40,8 @@ Exit status: 0 every unit passed, 1 one did not, 10 a file is wrong, 16 the auth
 
 def main(words: list[str] | None = None) -> int:
     chosen = _parser().parse_args(words)
+    # Whoever ends the station ends its hub and its board too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         order = _order(chosen)
         environment = Environment(str(files.rig(chosen.rig)))

@@ -51,9 +51,17 @@ def test_rig_of_processes_brings_up_a_sensor_and_says_what_it_cannot_show() -> N
 
 
 def test_a_run_that_is_stopped_leaves_neither_hub_nor_report() -> None:
-    words = [sys.executable, "-m", "hil.rigs", "process", "-k", "virgin", "--report", "hil_stopped"]
+    words: list[str | Path] = [sys.executable, "-m", "hil.rigs", "process", "-k", "virgin"]
+    words += ["--report", "hil_stopped"]
     written = report.REPORTS / "hil_stopped.json"
     written.unlink(missing_ok=True)
+    status, said = stopped(words)
+    assert status and "stopped before its end" in said
+    assert not written.exists()
+
+
+def stopped(words: list[str | Path]) -> tuple[int, str]:
+    """Stop a run on the rig of processes when its hub is there; → its status, and what it said."""
     with subprocess.Popen(words, cwd=report.ROOT, stderr=subprocess.PIPE, text=True) as run:
         trust = report.ROOT / "build" / "hil" / f"cloud-{run.pid}" / "hub" / "trust.pem"
         ends = time.monotonic() + MOST_S
@@ -64,8 +72,7 @@ def test_a_run_that_is_stopped_leaves_neither_hub_nor_report() -> None:
         _, said = run.communicate(timeout=MOST_S)
     assert children, "there was no hub to be left behind"
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
-    assert run.returncode and "stopped before its end" in said
-    assert not written.exists()
+    return run.returncode, said
 
 
 def test_a_second_rig_that_does_not_end_well_is_said_so(capfd: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +88,8 @@ def test_a_scenario_that_is_not_there_is_said_so(capfd: pytest.CaptureFixture[st
     assert "no scenario has such a name" in capfd.readouterr().err
 
 
-def test_factory_makes_a_unit_with_its_record_and_its_label(tmp_path: Path) -> None:
+def factory(tmp_path: Path) -> list[str | Path]:
+    """The words that make one unit."""
     site = tmp_path / "site.toml"
     site.write_text('[source]\nuri = "/dev/video0"\n', "utf-8")
     root = Authority.root("Factory root")
@@ -90,7 +98,17 @@ def test_factory_makes_a_unit_with_its_record_and_its_label(tmp_path: Path) -> N
     words: list[str | Path] = [sys.executable, "-m", "hil.factory"]
     words += ["--rig", "process", "--ca", tmp_path / "ca"]
     words += ["--batch", "q1", "--first", "unit-01", "--settings", site, "--recipient", public]
-    words += ["--notice", "https://flow.example/notice/k3vd", "--out", tmp_path / "units"]
+    return [*words, "--notice", "https://flow.example/notice/k3vd", "--out", tmp_path / "units"]
+
+
+def test_a_station_that_is_stopped_leaves_no_hub_and_makes_no_label(tmp_path: Path) -> None:
+    status, _ = stopped(factory(tmp_path))
+    assert status
+    assert not (tmp_path / "units" / "unit-01.svg").exists()
+
+
+def test_factory_makes_a_unit_with_its_record_and_its_label(tmp_path: Path) -> None:
+    words = factory(tmp_path)
     done = subprocess.run(
         words, cwd=report.ROOT, capture_output=True, text=True, timeout=MOST_S, check=False
     )
