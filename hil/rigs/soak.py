@@ -102,10 +102,12 @@ def clip(groups: int) -> Path:
 
 
 def slope(points: Sequence[tuple[float, float]], known_to: float = 0.0) -> Slope:
-    """Least squares through (interactions, value), with the t interval of its residuals.
+    """Least squares through (interactions, value), with the t interval of its residuals, widened by
+    how much neighbours are alike: one step is one event, however many points lie behind it
+    (Santer et al., J. Geophys. Res. 105 D6, 2000: lag-1 autocorrelation).
 
     Args:
-        points: 10 or 20 means of parts, so that neighbours hardly depend on each other.
+        points: 10 or 20 means of parts.
         known_to: how well a value can be measured at best; residuals do not count as smaller.
     """
     x, y = np.array(points, float).T
@@ -115,7 +117,8 @@ def slope(points: Sequence[tuple[float, float]], known_to: float = 0.0) -> Slope
     per_1000 = float(about @ (y - y.mean()) / (about @ about))
     rest = y - y.mean() - per_1000 * about
     spread = max(math.sqrt(float(rest @ rest) / (n - 2)), known_to)
-    error = spread / math.sqrt(float(about @ about))
+    alike = max(float(rest[1:] @ rest[:-1]) / float(rest @ rest), 0.0) if rest.any() else 0.0
+    error = spread / math.sqrt(float(about @ about)) * math.sqrt((1 + alike) / (1 - alike))
     t = _T_95[n - 2]
     return Slope(round(per_1000, 3), round(per_1000 - t * error, 3), round(per_1000 + t * error, 3))
 

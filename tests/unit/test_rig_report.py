@@ -115,6 +115,17 @@ def test_growth_is_told_from_noise(values: list[float], *, grows: bool) -> None:
     assert found.slope == pytest.approx(expected, abs=1e-3)
 
 
+def test_pages_that_are_touched_once_are_no_growth_and_a_few_bytes_each_time_are() -> None:
+    once = [0.0] * 4 + [12.0] * 16
+    found = soak.slope([(500.0 * n, kb) for n, kb in enumerate(once)], known_to=4.0)
+    assert found.slope > 0 > found.low
+    leak = [n * 500 * 40 / 1024 for n in range(20)]  # 40 bytes of each interaction
+    found = soak.slope(
+        [(500.0 * n, a + b) for n, (a, b) in enumerate(zip(once, leak, strict=True))]
+    )
+    assert found.low > 30
+
+
 def test_a_soak_leaves_out_its_warm_up_and_notices_a_file_more() -> None:
     def sample(count: int) -> soak.Sample:
         kb = 50_000 if count <= soak.WARM else 60_000
