@@ -71,7 +71,7 @@ hil: models  ## the scenarios on a rig of processes → build/reports/hil.json, 
 soak: models  ## 10,000 visitors, one after another: does anything grow? → build/reports/soak.json
 	$(BIN)/python -m hil.rigs process -k soak --interactions 10000 --report soak
 
-rig: models  ## build the image and run the scenarios on it in two QEMU (as root; ARCH=arm64 takes hours) → build/reports/rig.json
+rig: models  ## build the image and run the scenarios on two emulated machines (as root; ARCH=arm64 takes hours) → build/reports/rig.json
 	$(BIN)/python -m build_scripts image virt --arch $(ARCH) --flavour rig
 	$(BIN)/python -m build_scripts offers build/image/virt
 	$(BIN)/python -m hil.rigs virtual --cuts 25 --beside power_is_cut

@@ -62,7 +62,7 @@ def run(file: Path, name: str, chosen: argparse.Namespace) -> int:
     began = time.monotonic()
     words = chosen.k
     if chosen.beside:
-        words = f"({chosen.k or 'test'}) and not ({chosen.beside})"
+        words = f"({chosen.k or 'test'}) and not ({chosen.beside})"  # each is called test_…
     with _second(file, name, chosen) as second:
         ended = _scenarios(file, name, chosen, words)
         complete = ended in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
@@ -74,15 +74,18 @@ def run(file: Path, name: str, chosen: argparse.Namespace) -> int:
         print(f"{file.stem}: {why}; no report is written", file=sys.stderr)
         return int(ended)
     if second and not _written(_beside(name)).exists():
-        said = _folder(_beside(name)) / "said.txt"
-        print(f"{file.stem}: no report of the second rig, see {said}", file=sys.stderr)
+        log = _folder(_beside(name)) / "said.txt"
+        print(f"{file.stem}: no report of the second rig, see {log}", file=sys.stderr)
         return 1
-    names = [name, _beside(name)] if chosen.beside else [name]
+    said = [_said(_folder(name) / "health.jsonl")]
+    if second:
+        results.append(_junit(name), _junit(_beside(name)))
+        said.append(_said(_folder(_beside(name)) / "health.jsonl"))
     found = results.Results(
         rig=file.stem,
         title=_title(file),
-        scenarios=[each for one in names for each in results.read(_junit(one))],
-        said=results.one_after_another([_said(_folder(one) / "health.jsonl") for one in names]),
+        scenarios=results.read(_junit(name)),
+        said=results.one_after_another(said),
         samples=_json(_folder(name) / "soak.json"),
         last_soak=_last_soak() if name == "hil" else None,
     )

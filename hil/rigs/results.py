@@ -99,6 +99,13 @@ class Results:
         }
 
 
+def append(junit: Path, other: Path) -> None:
+    """Put the scenarios of another JUnit file behind those of this one."""
+    tree = ElementTree.parse(junit)  # noqa: S314 - our own
+    tree.getroot().extend(ElementTree.parse(other).getroot())  # noqa: S314 - our own
+    tree.write(junit, encoding="utf-8", xml_declaration=True)
+
+
 def read(junit: Path) -> list[Scenario]:
     """The scenarios of a JUnit file, in the order in which they ran."""
     return [_scenario(case) for case in ElementTree.parse(junit).iter("testcase")]  # noqa: S314 - our own

@@ -44,6 +44,8 @@ def test_rig_of_processes_brings_up_a_sensor_and_says_what_it_cannot_show() -> N
     ]
     assert "no RAUC" in written["not_applicable"][0]["why"]
     assert 0 < written["boot_to_first_record_s"] < 60
+    junit = (report.REPORTS / "hil_short.xml").read_text("utf-8")
+    assert junit.count("<testcase") == 3, "those of the second rig too"
     assert written["power_cuts"] is None, "nobody pulled a plug in the short form"
     page = Path(report.REPORTS / "hil_short.html").read_text("utf-8")
     assert "Passed: 2 scenarios" in page and "to be shown on another: version that crashes" in page
