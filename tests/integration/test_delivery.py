@@ -67,6 +67,14 @@ def answers(rig: Rig) -> bool:
     return there and len(rig.supervisor().children()) == 2
 
 
+def restart(rig: Rig) -> None:
+    """Have both children replaced; the old ones still answer for a moment."""
+    before = {one.pid for one in rig.supervisor().children()}
+    assert rig.hub.call(DEVICE, "restart")[0] == 200
+    eventually(lambda: not before & {one.pid for one in rig.supervisor().children()})
+    eventually(lambda: answers(rig))
+
+
 def reported(rig: Rig) -> dict[str, Any]:
     twin: dict[str, Any] = rig.hub.twin(DEVICE)["reported"]
     return twin
@@ -105,8 +113,7 @@ def test_pause_stops_the_records_and_shows_until_resume(rig: Rig) -> None:
     eventually(lambda: reported(rig)["paused"] is True)
     sealed = len(rig.tally.sealed())
     rig.allow(sealed + 5)
-    assert rig.hub.call(DEVICE, "restart")[0] == 200  # which ends no pause
-    eventually(lambda: answers(rig))
+    restart(rig)  # which ends no pause
     assert len(rig.tally.sealed()) == sealed
     assert rig.hub.call(DEVICE, "resume")[0] == 200
     eventually(lambda: rig.tally.look() == sealed + 5)
@@ -115,9 +122,7 @@ def test_pause_stops_the_records_and_shows_until_resume(rig: Rig) -> None:
 
 def test_restart_replaces_both_children_and_leaves_no_gap(rig: Rig) -> None:
     eventually(lambda: answers(rig))
-    before = {one.pid for one in rig.supervisor().children()}
-    assert rig.hub.call(DEVICE, "restart")[0] == 200
-    eventually(lambda: len({one.pid for one in rig.supervisor().children()} - before) == 2)
+    restart(rig)
     more(rig, 5)
     sealed = rig.tally.sealed()
     assert sealed == list(range(sealed[0], sealed[0] + len(sealed)))
